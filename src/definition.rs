@@ -1,17 +1,31 @@
 //! What a saga *is*: a document is parsed, checked and compiled to a [`Definition`]. Pure: it
 //! knows no clock, no network, no files.
 
+mod compile;
+mod draft;
+pub mod duration;
 pub mod expression;
+mod fields;
+pub mod headers;
 pub mod input;
 pub mod model;
+mod order;
 pub mod problem;
+mod relations;
 pub mod request;
+mod tree;
+mod warnings;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use model::{Definition, StepIndex};
-pub use problem::{Problem, Severity};
+pub use problem::{Place, Problem, Severity};
+
+use problem::Problems;
 
 /// What a check knows of the configuration, when it is at hand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,6 +64,25 @@ pub struct Checked {
 /// `surroundings`, what only the configuration can tell is not checked.
 #[must_use]
 pub fn check(source: &str, surroundings: Option<&Surroundings>) -> Checked {
-    let _ = (source, surroundings);
-    unimplemented!("H1")
+    let mut problems = Problems::default();
+    let definition = read(source, surroundings, &mut problems);
+    let definition = definition.filter(|_| !problems.has_error()).map(Arc::new);
+    Checked {
+        definition,
+        problems: problems.into_sorted(source),
+    }
+}
+
+fn read(
+    source: &str,
+    surroundings: Option<&Surroundings>,
+    problems: &mut Problems,
+) -> Option<Definition> {
+    let root = tree::read(source, problems)?;
+    let draft = draft::read(&root, problems)?;
+    let order = order::find(&draft.steps, problems);
+    let (definition, reads) = compile::compile(&draft, &order, &root, problems);
+    relations::check(&draft, surroundings, problems);
+    warnings::check(&draft, &order, &reads, problems);
+    definition
 }

@@ -1,0 +1,86 @@
+//! What kind of value an expression can give, as far as its form tells.
+
+use cel::common::ast::{Expr, IdedExpr, LiteralValue, operators};
+
+/// What an expression's form says of its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It gives true or false, or may.
+    Possible,
+    /// It cannot give true or false.
+    NotBoolean,
+}
+
+const NOT_BOOLEAN: [&str; 26] = [
+    operators::ADD,
+    operators::SUBSTRACT,
+    operators::MULTIPLY,
+    operators::DIVIDE,
+    operators::MODULO,
+    operators::NEGATE,
+    operators::OPT_INDEX,
+    operators::OPT_SELECT,
+    "bytes",
+    "double",
+    "duration",
+    "getDate",
+    "getDayOfMonth",
+    "getDayOfWeek",
+    "getDayOfYear",
+    "getFullYear",
+    "getHours",
+    "getMilliseconds",
+    "getMinutes",
+    "getMonth",
+    "getSeconds",
+    "int",
+    "size",
+    "string",
+    "timestamp",
+    "uint",
+];
+
+/// The kind of `expr`.
+pub(super) fn kind(expr: &IdedExpr) -> Kind {
+    let cannot = match &expr.expr {
+        Expr::Literal(literal) => !matches!(literal, LiteralValue::Boolean(_)),
+        Expr::List(_) | Expr::Map(_) | Expr::Struct(_) => true,
+        Expr::Ident(name) => matches!(name.as_str(), "saga" | "steps" | "failure"),
+        Expr::Call(call) if call.func_name == operators::CONDITIONAL => call
+            .args
+            .iter()
+            .skip(1)
+            .all(|branch| kind(branch) == Kind::NotBoolean),
+        Expr::Call(call) => NOT_BOOLEAN.contains(&call.func_name.as_str()),
+        Expr::Comprehension(inner) => {
+            matches!(inner.accu_init.expr, Expr::List(_)) && inner.accu_var.starts_with('@')
+        }
+        Expr::Select(select) => {
+            !select.test && is_text(select.field.as_str(), &select.operand.expr)
+        }
+        Expr::Unspecified => false,
+    };
+    if cannot {
+        Kind::NotBoolean
+    } else {
+        Kind::Possible
+    }
+}
+
+/// Whether it is one of the facts that are texts or numbers: `saga.…`, `failure.…`,
+/// `steps.<id>.status`.
+fn is_text(field: &str, operand: &Expr) -> bool {
+    match operand {
+        Expr::Ident(name) => matches!(name.as_str(), "saga" | "failure"),
+        Expr::Select(inner) => {
+            field == "status" && matches!(&inner.operand.expr, Expr::Ident(name) if name == "steps")
+        }
+        Expr::Unspecified
+        | Expr::Call(_)
+        | Expr::Comprehension(_)
+        | Expr::List(_)
+        | Expr::Literal(_)
+        | Expr::Map(_)
+        | Expr::Struct(_) => false,
+    }
+}
