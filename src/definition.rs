@@ -2,10 +2,12 @@
 //! knows no clock, no network, no files.
 
 mod compile;
+pub mod document;
 mod draft;
 pub mod duration;
 pub mod expression;
 mod fields;
+pub mod graph;
 pub mod headers;
 pub mod input;
 pub mod model;
@@ -13,6 +15,7 @@ mod order;
 pub mod problem;
 mod relations;
 pub mod request;
+pub mod several;
 mod tree;
 mod warnings;
 
@@ -24,6 +27,7 @@ use std::sync::Arc;
 
 pub use model::{Definition, StepIndex};
 pub use problem::{Place, Problem, Severity};
+pub use several::{Conflict, conflicts, unsupported};
 
 use problem::Problems;
 

@@ -16,10 +16,10 @@ use super::bounds::{
     tick_nothing,
 };
 use super::failure::Failure;
-use super::kind::{Kind, kind};
+use super::kind::{Kind, depth, kind};
 use super::names::{Fault, Names, Read};
 use super::path::{Found, Path};
-use super::rewrite::{Rewrite, depth, variable};
+use super::rewrite::{Rewrite, variable};
 use super::values::{from_json, to_json};
 use super::{ExpressionError, Facts, Scope};
 
@@ -175,9 +175,9 @@ impl Program {
             Evaluation::Path(path) => {
                 path.find(scope.facts())
                     .map(Found::into_json)
-                    .and_then(|json| match &*json {
-                        Value::Bool(holds) => Ok(*holds),
-                        other => Err(Failure::NotBoolean(super::path::kind(other))),
+                    .and_then(|json| {
+                        json.as_bool()
+                            .ok_or_else(|| Failure::NotBoolean(super::path::kind(&json)))
                     })
             }
             Evaluation::Evaluated {
