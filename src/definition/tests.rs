@@ -1,5 +1,6 @@
 //! Tests of whole documents.
 
+mod hostile;
 mod render;
 
 use super::*;
