@@ -1,8 +1,32 @@
 //! Expressions: CEL inside `${ … }`, compiled once at load.
+//!
+//! A template is taken apart (`split`), each expression parsed, its names checked and its paths
+//! into the facts found (`rewrite`, `names`), and kept as a `program`. Evaluating one follows
+//! its paths through the saga's JSON (`path`) and converts only what they lead to (`values`).
+
+mod arithmetic;
+mod bounds;
+mod failure;
+mod functions;
+mod kind;
+mod names;
+mod path;
+mod program;
+mod rewrite;
+mod split;
+mod template;
+mod text;
+mod values;
 
 use serde_json::Value;
 
+pub use template::{Condition, Template};
+pub use text::{PathTemplate, TextTemplate};
+
 use super::model::StepIndex;
+pub(super) use names::{Names, Read};
+pub(super) use template::{Compiler, push_json};
+pub(super) use text::push_encoded;
 
 /// What expressions may see of a saga. Implemented by the saga's state; nothing else is visible.
 pub trait Facts {
@@ -37,7 +61,10 @@ pub struct FailureFacts<'a> {
     pub message: &'a str,
 }
 
-/// The facts of one saga at one moment, with what was already converted for the evaluator.
+/// The facts of one saga at one moment.
+///
+/// Nothing is converted ahead of time: an expression that is only a path borrows the JSON it
+/// leads to, and any other converts no more than its paths lead to, texts borrowed.
 pub struct Scope<'a> {
     facts: &'a dyn Facts,
 }
@@ -65,48 +92,4 @@ pub struct ExpressionError {
     pub place: String,
     /// Why it failed.
     pub reason: String,
-}
-
-/// JSON with expressions in it.
-#[derive(Debug)]
-pub struct Template {}
-/// A condition, an expression that gives true or false.
-#[derive(Debug)]
-pub struct Condition {}
-/// Text with expressions in it (a header's value).
-#[derive(Debug)]
-pub struct TextTemplate {}
-/// A path with expressions in it.
-#[derive(Debug)]
-pub struct PathTemplate {}
-
-impl Template {
-    /// The JSON that it gives.
-    ///
-    /// # Errors
-    /// When an expression fails.
-    pub fn render(&self, scope: &Scope<'_>) -> Result<Value, ExpressionError> {
-        let _ = scope.facts();
-        unimplemented!("H1")
-    }
-}
-impl Condition {
-    /// Whether it holds.
-    ///
-    /// # Errors
-    /// When the expression fails or gives anything but true or false.
-    pub fn holds(&self, scope: &Scope<'_>) -> Result<bool, ExpressionError> {
-        let _ = scope.facts();
-        unimplemented!("H1")
-    }
-}
-impl TextTemplate {
-    /// The text that it gives.
-    ///
-    /// # Errors
-    /// When an expression fails.
-    pub fn render(&self, scope: &Scope<'_>) -> Result<String, ExpressionError> {
-        let _ = scope.facts();
-        unimplemented!("H1")
-    }
 }

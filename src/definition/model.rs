@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::expression::{Condition, Template};
 use super::input::InputSchema;
+use super::problem::Place;
 use super::request::Call;
 
 /// The place of a step in its definition, from 0. Stable, because a published version never
@@ -33,6 +34,8 @@ pub struct Definition {
     pub name: String,
     /// The version, from 1.
     pub version: u32,
+    /// Where the document says the version.
+    pub version_place: Place,
     /// For people.
     pub description: Option<String>,
     /// Labels that every saga started from this definition carries.
@@ -68,7 +71,10 @@ impl Definition {
     /// The index of the step called `id`.
     #[must_use]
     pub fn step_named(&self, id: &str) -> Option<StepIndex> {
-        self.steps.iter().find(|step| step.id == id).map(|step| step.index)
+        self.steps
+            .iter()
+            .find(|step| step.id == id)
+            .map(|step| step.index)
     }
 
     /// Whether any `wait` step takes signals of this name.
@@ -93,6 +99,8 @@ pub struct Step {
     pub id: String,
     /// Its place in the document.
     pub index: StepIndex,
+    /// Where it stands in the document.
+    pub place: Place,
     /// The steps that must have ended before this one starts.
     pub after: Vec<StepIndex>,
     /// The steps whose `after` names this one.
@@ -120,7 +128,8 @@ impl Step {
     /// The step's compensation, when it declares one.
     #[must_use]
     pub fn compensation(&self) -> Option<&Compensation> {
-        self.action().and_then(|action| action.compensation.as_ref())
+        self.action()
+            .and_then(|action| action.compensation.as_ref())
     }
 }
 
@@ -170,6 +179,10 @@ pub struct Action {
     pub retry: RetryPolicy,
     /// Whether the answer is the outcome or only accepts the request.
     pub reply: ReplyMode,
+    /// Where the document says so, when it does.
+    pub reply_place: Option<Place>,
+    /// Where the document names the participant.
+    pub participant_place: Place,
     /// Whether a refusal is undone too.
     pub compensate: Compensate,
     /// Statuses that are read as a refusal; wins over `retry_on`.
@@ -304,7 +317,11 @@ impl RetryPolicy {
     };
 
     /// The built-in policy of compensations: they have to succeed, so they are tried longer.
-    pub const COMPENSATION: Self = Self { attempts_max: 20, max_ms: 300_000, ..Self::ACTION };
+    pub const COMPENSATION: Self = Self {
+        attempts_max: 20,
+        max_ms: 300_000,
+        ..Self::ACTION
+    };
 
     /// The wait in milliseconds after attempt `attempt` (from 1) failed; `draw` in [0, 1) is the
     /// chance that the caller drew.

@@ -1,10 +1,8 @@
 //! What is asked of a participant: the compiled call, and the request that it renders to.
 
-use std::fmt::Write as _;
-
-use serde_json::{Value, json};
-
-use super::expression::{ExpressionError, Facts, PathTemplate, Template, TextTemplate};
+use super::expression::{
+    ExpressionError, Facts, PathTemplate, Scope, Template, TextTemplate, push_encoded, push_json,
+};
 use super::model::StepIndex;
 
 /// A compiled action or compensation.
@@ -134,10 +132,76 @@ impl Call {
         &self,
         step: StepIndex,
         phase: Phase,
-        scope: &super::expression::Scope<'_>,
+        scope: &Scope<'_>,
     ) -> Result<Request, ExpressionError> {
-        let _ = (step, phase, scope, json!(null), Value::Null, String::new().write_str(""));
-        let _: Option<&dyn Facts> = None;
-        unimplemented!("H1")
+        let target = match &self.target {
+            CallTarget::Http { method, path } => Target::Http {
+                method: *method,
+                path: path.render(scope)?,
+            },
+            CallTarget::Command(command) => Target::Command(command.clone()),
+        };
+        let mut query = String::new();
+        for (name, value) in &self.query {
+            if !query.is_empty() {
+                query.push('&');
+            }
+            push_encoded(name, &mut query);
+            query.push('=');
+            push_encoded(&value.render_text(scope)?, &mut query);
+        }
+        let mut headers = Vec::with_capacity(self.headers.len());
+        for (name, value) in &self.headers {
+            headers.push((name.clone(), value.render(scope)?));
+        }
+        let body = self.body(step, phase, scope)?;
+        Ok(Request {
+            target,
+            query,
+            headers,
+            body,
+        })
     }
+
+    fn body(
+        &self,
+        step: StepIndex,
+        phase: Phase,
+        scope: &Scope<'_>,
+    ) -> Result<Option<String>, ExpressionError> {
+        let mut text = String::new();
+        match (&self.body, phase) {
+            (CallBody::Declared(template), _) => template.write(scope, &mut text)?,
+            (CallBody::Default, _) if self.target.is_bodiless() => return Ok(None),
+            (CallBody::Default, Phase::Action) => push_json(scope.facts().input(), &mut text),
+            (CallBody::Default, Phase::Compensation) => {
+                push_input_and_output(scope.facts(), step, &mut text);
+            }
+        }
+        Ok(Some(text))
+    }
+}
+
+impl CallTarget {
+    /// Whether it is sent without a body unless one is declared.
+    fn is_bodiless(&self) -> bool {
+        matches!(
+            self,
+            Self::Http {
+                method: Method::Get | Method::Delete,
+                ..
+            }
+        )
+    }
+}
+
+fn push_input_and_output(facts: &dyn Facts, step: StepIndex, text: &mut String) {
+    text.push_str("{\"input\":");
+    push_json(facts.input(), text);
+    text.push_str(",\"output\":");
+    match facts.step_output(step) {
+        Some(output) => push_json(output, text),
+        None => text.push_str("null"),
+    }
+    text.push('}');
 }
