@@ -1,4 +1,5 @@
 //! `amends`, a saga coordinator. The map of the house is in `ARCHITECTURE.md`.
 
+pub mod config;
 pub mod definition;
 pub mod saga;
