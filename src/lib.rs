@@ -2,4 +2,5 @@
 
 pub mod config;
 pub mod definition;
+pub mod dispatch;
 pub mod saga;

@@ -184,7 +184,7 @@ fn read_headers(section: &mut Section) -> Vec<(HeaderName, HeaderValue)> {
             section.problem(&name, "is set by the coordinator and cannot be configured");
             continue;
         }
-        match HeaderValue::from_str(&value.text) {
+        match HeaderValue::from_bytes(value.text.as_bytes()) {
             Ok(mut value) => {
                 value.set_sensitive(true);
                 headers.push((header, value));
