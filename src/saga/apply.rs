@@ -108,7 +108,7 @@ impl Saga {
             }
             Event::StepSucceeded { step, output } => {
                 let record = self.end_step(*step, ActionOutcome::Succeeded, at)?;
-                record.output = Some(Arc::new(output.clone()));
+                record.output = Some(Arc::clone(output));
             }
             Event::StepRefused { step, error } => {
                 self.end_step(*step, ActionOutcome::Refused, at)?.error = Some(error.clone());
@@ -134,6 +134,26 @@ impl Saga {
             } => {
                 self.step_resolved(*step, *resolution, output, at)?;
             }
+            Event::SagaCompensating { .. }
+            | Event::SagaWentForward
+            | Event::SagaOverdue
+            | Event::SagaFailed { .. }
+            | Event::SagaUnblocked
+            | Event::SagaCompleted { .. }
+            | Event::SagaCompensated
+            | Event::SagaCancelled { .. }
+            | Event::SagaSuspended { .. }
+            | Event::SagaResumed { .. }
+            | Event::SagaRetried { .. }
+            | Event::SignalReceived { .. }
+            | Event::LateReply { .. } => self.apply_to_saga(event, at)?,
+        }
+        Ok(())
+    }
+
+    /// The events that concern the saga as a whole.
+    fn apply_to_saga(&mut self, event: &Event, at: Timestamp) -> Result<(), ReplayError> {
+        match event {
             Event::SagaRetried { steps, .. } => {
                 for step in steps {
                     self.step_retried(*step)?;
@@ -145,27 +165,9 @@ impl Saga {
                 self.signals
                     .entry(name.clone())
                     .or_default()
-                    .push_back(Arc::new(payload.clone()));
+                    .push_back(Arc::clone(payload));
                 self.signal_keys.extend(key.clone());
             }
-            Event::SagaCompensating { .. }
-            | Event::SagaWentForward
-            | Event::SagaOverdue
-            | Event::SagaFailed { .. }
-            | Event::SagaUnblocked
-            | Event::SagaCompleted { .. }
-            | Event::SagaCompensated
-            | Event::SagaCancelled { .. }
-            | Event::SagaSuspended { .. }
-            | Event::SagaResumed { .. }
-            | Event::LateReply { .. } => self.apply_to_saga(event, at),
-        }
-        Ok(())
-    }
-
-    /// The events that concern the saga as a whole.
-    fn apply_to_saga(&mut self, event: &Event, at: Timestamp) {
-        match event {
             Event::SagaCompensating { failure } => {
                 self.progress = Progress::Back;
                 self.stop = None;
@@ -203,7 +205,7 @@ impl Saga {
             } => {
                 self.progress = Progress::Completed;
                 self.finished_at = Some(at);
-                self.output = Some(Arc::new(output.clone()));
+                self.output = Some(Arc::clone(output));
                 self.output_error.clone_from(output_error);
             }
             Event::SagaCompensated => {
@@ -225,11 +227,10 @@ impl Saga {
             | Event::StepCompensated { .. }
             | Event::CompensationFailed { .. }
             | Event::SagaCancelled { .. }
-            | Event::SagaRetried { .. }
             | Event::StepResolved { .. }
-            | Event::SignalReceived { .. }
             | Event::LateReply { .. } => {}
         }
+        Ok(())
     }
 
     fn attempt_started(
@@ -317,13 +318,13 @@ impl Saga {
         &mut self,
         step: StepIndex,
         resolution: Resolution,
-        output: &serde_json::Value,
+        output: &Arc<serde_json::Value>,
         at: Timestamp,
     ) -> Result<(), ReplayError> {
         match resolution {
             Resolution::Succeeded => {
                 let record = self.end_step(step, ActionOutcome::Succeeded, at)?;
-                record.output = Some(Arc::new(output.clone()));
+                record.output = Some(Arc::clone(output));
             }
             Resolution::Refused => {
                 self.end_step(step, ActionOutcome::Refused, at)?;

@@ -66,8 +66,8 @@ pub enum Event {
         /// The step.
         step: StepIndex,
         /// What it gave.
-        #[serde(default, skip_serializing_if = "Value::is_null")]
-        output: Value,
+        #[serde(default, skip_serializing_if = "is_null")]
+        output: Arc<Value>,
     },
     /// A step was not done and will not be.
     StepRefused {
@@ -121,8 +121,8 @@ pub enum Event {
     /// Every step has ended.
     SagaCompleted {
         /// The saga's result.
-        #[serde(default, skip_serializing_if = "Value::is_null")]
-        output: Value,
+        #[serde(default, skip_serializing_if = "is_null")]
+        output: Arc<Value>,
         /// Why the result is null although the definition declares one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         output_error: Option<String>,
@@ -165,16 +165,16 @@ pub enum Event {
         /// Why, in their words.
         note: String,
         /// The output they gave it.
-        #[serde(default, skip_serializing_if = "Value::is_null")]
-        output: Value,
+        #[serde(default, skip_serializing_if = "is_null")]
+        output: Arc<Value>,
     },
     /// A signal arrived and is kept until a `wait` step takes it.
     SignalReceived {
         /// Its name.
         name: String,
         /// What came with it.
-        #[serde(default, skip_serializing_if = "Value::is_null")]
-        payload: Value,
+        #[serde(default, skip_serializing_if = "is_null")]
+        payload: Arc<Value>,
         /// The sender's idempotency key.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<String>,
@@ -192,6 +192,10 @@ pub enum Event {
         /// `succeeded`, `refused`, `transient` or `unknown`.
         outcome: String,
     },
+}
+
+fn is_null(value: &Arc<Value>) -> bool {
+    value.is_null()
 }
 
 /// What a saga starts with.

@@ -1,5 +1,7 @@
 //! What the end of an attempt means (execution.md: "The outcome of an attempt", "The pivot").
 
+use std::sync::Arc;
+
 use super::Deciding;
 use crate::definition::StepIndex;
 use crate::definition::model::{OnFailure, Position, RetryPolicy};
@@ -56,7 +58,10 @@ impl Deciding<'_> {
     fn action_ended(&mut self, step: StepIndex, outcome: Outcome, draw: f64) {
         match outcome {
             Outcome::Succeeded { output } => {
-                self.emit(Event::StepSucceeded { step, output });
+                self.emit(Event::StepSucceeded {
+                    step,
+                    output: Arc::new(output),
+                });
                 // Whatever was to turn the saga back (a cancel, its timeout) came too late.
                 if self.saga.cause.is_some() && self.definition.pivot == Some(step) {
                     self.emit(Event::SagaWentForward);

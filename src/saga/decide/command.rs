@@ -1,5 +1,7 @@
 //! What a person may ask of a saga: cancel, suspend, resume, retry, resolve.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::back::stopped_steps;
@@ -105,7 +107,7 @@ impl Deciding<'_> {
             resolution,
             actor,
             note,
-            output,
+            output: Arc::new(output),
         });
         if undecided && resolution == Resolution::Refused {
             let cause = self.saga.cause.clone();

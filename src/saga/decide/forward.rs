@@ -1,7 +1,7 @@
 //! Going forward: steps that may start are started, times that have come are acted on, a failed
 //! step turns the saga back or stops it, and when every step has ended the saga is completed.
 
-use serde_json::Value;
+use std::sync::Arc;
 
 use super::attempt::is_due;
 use super::{Deciding, EXPRESSION_FAILED, PIVOT_UNKNOWN, WAIT_TIMED_OUT, expression_failed};
@@ -81,7 +81,7 @@ impl Deciding<'_> {
                 StepState::AwaitingTime(until) if until <= self.now => {
                     self.emit(Event::StepSucceeded {
                         step,
-                        output: Value::Null,
+                        output: Arc::default(),
                     });
                 }
                 StepState::AwaitingSignal(_)
@@ -209,16 +209,16 @@ impl Deciding<'_> {
         let facts = SagaFacts::forward(self.definition, &self.saga);
         let (output, output_error) = match &self.definition.output {
             Some(template) => match template.render(&Scope::new(&facts)) {
-                Ok(output) => (output, None),
-                Err(error) => (Value::Null, Some(error.to_string())),
+                Ok(output) => (Arc::new(output), None),
+                Err(error) => (Arc::default(), Some(error.to_string())),
             },
             None => {
                 let last = self
                     .saga
                     .steps
                     .last()
-                    .and_then(|record| record.output.as_deref());
-                (last.cloned().unwrap_or(Value::Null), None)
+                    .and_then(|record| record.output.clone());
+                (last.unwrap_or_default(), None)
             }
         };
         self.emit(Event::SagaCompleted {

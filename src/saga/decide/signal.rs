@@ -1,5 +1,7 @@
 //! Signals: kept until a `wait` of their name takes them, first in, first out.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::Deciding;
@@ -40,7 +42,7 @@ impl Deciding<'_> {
         }
         self.emit(Event::SignalReceived {
             name: name.clone(),
-            payload,
+            payload: Arc::new(payload),
             key,
             actor,
         });
