@@ -1,4 +1,7 @@
 //! `amends`, a saga coordinator. The map of the house is in `ARCHITECTURE.md`.
 
+pub mod cli;
+pub mod config;
 pub mod definition;
+pub mod dispatch;
 pub mod saga;

@@ -1,0 +1,238 @@
+//! The participants: how each is reached.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use http::{HeaderName, HeaderValue};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use url::Url;
+
+use super::quantity::{duration_ms, size_bytes};
+use super::secrets::MASK;
+use super::section::Section;
+
+/// How long one exchange may take where neither the step nor the participant says.
+pub const TIMEOUT_DEFAULT_MS: u64 = 30_000;
+
+/// The longest answer read where the participant does not say, in bytes.
+pub const RESPONSE_MAX_DEFAULT_BYTES: usize = 1 << 20;
+
+/// One participant.
+#[derive(Clone, Debug)]
+pub struct Participant {
+    /// How long one exchange may take where the step does not say, in milliseconds.
+    pub timeout_ms: u64,
+    /// How it is reached.
+    pub transport: Transport,
+}
+
+/// How a participant is reached.
+#[derive(Clone, Debug)]
+pub enum Transport {
+    /// Over HTTP.
+    Http(HttpTransport),
+}
+
+/// A participant that is reached over HTTP.
+#[derive(Clone, Debug)]
+pub struct HttpTransport {
+    /// Where it listens, `http` or `https`; its path, if any, comes before every call's.
+    pub url: Url,
+    /// How much of an answer is read at most, in bytes.
+    pub response_max_bytes: usize,
+    /// Sent with every call; they win over a definition's. Values are marked sensitive.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whom to trust and who to be; `None` is the system's authorities and no certificate.
+    pub tls: Option<ClientTls>,
+}
+
+/// TLS towards one participant. All files are PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientTls {
+    /// The only authorities trusted; `None` is the system's.
+    pub ca: Option<PathBuf>,
+    /// The certificate shown to the participant, when it asks for one.
+    pub identity: Option<ClientIdentity>,
+}
+
+/// A client certificate and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientIdentity {
+    /// The certificate and what leads to its authority.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// Whether a header is the coordinator's or the transport's own (participants.md): neither a
+/// definition nor the configuration can set it. `name` is in lower case.
+#[must_use]
+pub fn is_reserved_header(name: &str) -> bool {
+    name.starts_with("amends-")
+        || matches!(
+            name,
+            "idempotency-key"
+                | "traceparent"
+                | "tracestate"
+                | "content-type"
+                | "content-length"
+                | "host"
+                | "transfer-encoding"
+                | "connection"
+                | "keep-alive"
+                | "proxy-connection"
+                | "te"
+                | "trailer"
+                | "upgrade"
+                | "expect"
+        )
+}
+
+pub(super) fn read_all(section: &mut Section) -> BTreeMap<String, Participant> {
+    let mut participants = BTreeMap::new();
+    for (name, mut child) in section.named_children() {
+        if !is_name(&name) {
+            section.problem(&name, "a participant's name is [a-z][a-z0-9_-]{0,62}");
+        }
+        let participant = read(&mut child);
+        section.absorb(name.clone(), child);
+        if let Some(participant) = participant {
+            participants.insert(name, participant);
+        }
+    }
+    participants
+}
+
+fn is_name(name: &str) -> bool {
+    name.len() <= 63
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
+}
+
+fn read(section: &mut Section) -> Option<Participant> {
+    let is_http = section.read("transport", (true, "http"), |text| match text {
+        "http" => Ok(true),
+        "rabbitmq" | "sqs" | "local" => Err(format!("{text} is not supported by this version yet")),
+        _ => Err("must be http".to_owned()),
+    });
+    let url_was_given = section.has("url");
+    let transport_has_problem = section.has_problem();
+    let url = if transport_has_problem && !url_was_given {
+        section.read_optional("url", http_url)
+    } else {
+        section.read_required("url", http_url)
+    };
+    let timeout_ms = section.read("timeout", (TIMEOUT_DEFAULT_MS, "30s"), duration_ms);
+    let response_max_bytes = section.read(
+        "max_response",
+        (RESPONSE_MAX_DEFAULT_BYTES, "1MiB"),
+        size_bytes,
+    );
+    let mut child = section.child("headers");
+    let headers = read_headers(&mut child);
+    section.absorb("headers", child);
+    let tls = read_tls(section, url.as_ref());
+    if transport_has_problem {
+        section.ignore("queue");
+        section.ignore("on_dead_letter");
+    } else {
+        section.not_yet("queue", None);
+        section.not_yet("on_dead_letter", Some("fail"));
+    }
+    for guard in ["circuit_breaker", "bulkhead", "rate_limit"] {
+        section.not_yet(guard, None);
+    }
+    let url = url.filter(|_| is_http)?;
+    let transport = Transport::Http(HttpTransport {
+        url,
+        response_max_bytes,
+        headers,
+        tls,
+    });
+    Some(Participant {
+        timeout_ms,
+        transport,
+    })
+}
+
+pub(super) fn http_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err("must be http://HOST… or https://HOST…".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not hold a user or password; configure a header".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("must have neither a query nor a fragment".to_owned());
+    }
+    Ok(url)
+}
+
+fn read_headers(section: &mut Section) -> Vec<(HeaderName, HeaderValue)> {
+    let mut headers = Vec::new();
+    for (name, value) in section.named_scalars() {
+        section.show(&name, MASK);
+        let Ok(header) = HeaderName::from_bytes(name.as_bytes()) else {
+            section.problem(&name, "is not a header's name");
+            continue;
+        };
+        if is_reserved_header(header.as_str()) {
+            section.problem(&name, "is set by the coordinator and cannot be configured");
+            continue;
+        }
+        match HeaderValue::from_bytes(value.text.as_bytes()) {
+            Ok(mut value) => {
+                value.set_sensitive(true);
+                headers.push((header, value));
+            }
+            Err(_) => section.problem(&name, "has a character that no header can hold"),
+        }
+    }
+    headers
+}
+
+fn read_tls(section: &mut Section, url: Option<&Url>) -> Option<ClientTls> {
+    if !section.has("tls") {
+        section.ignore("tls");
+        section.show("tls", serde_json::Value::Null);
+        return None;
+    }
+    if url.is_some_and(|url| url.scheme() != "https") {
+        section.problem("tls", "is only for a url that begins with https:");
+    }
+    let mut child = section.child("tls");
+    let ca = child.read_optional("ca", certificates_at);
+    let (has_certificate, has_key) = (child.has("certificate"), child.has("key"));
+    let certificate = child.read_optional("certificate", certificates_at);
+    let key = child.read_optional("key", key_at);
+    if has_certificate && !has_key {
+        child.problem("key", "is required with a certificate");
+    }
+    if has_key && !has_certificate {
+        child.problem("certificate", "is required with a key");
+    }
+    section.absorb("tls", child);
+    let identity = certificate.zip(key);
+    let identity = identity.map(|(certificate, key)| ClientIdentity { certificate, key });
+    Some(ClientTls { ca, identity })
+}
+
+fn certificates_at(path: &str) -> Result<PathBuf, String> {
+    let mut certificates = CertificateDer::pem_file_iter(path)
+        .map_err(|error| format!("the file {path} cannot be read: {error}"))?;
+    match certificates.next() {
+        Some(Ok(_)) => Ok(path.into()),
+        Some(Err(error)) => Err(format!("the file {path} is not PEM: {error}")),
+        None => Err(format!("the file {path} holds no certificate")),
+    }
+}
+
+fn key_at(path: &str) -> Result<PathBuf, String> {
+    PrivateKeyDer::from_pem_file(path)
+        .map(|_| path.into())
+        .map_err(|error| format!("the file {path} holds no private key that can be read: {error}"))
+}

@@ -1,0 +1,144 @@
+//! The support itself works: a test that stands on something broken proves nothing.
+
+use std::time::Duration;
+
+use sea_orm::{ConnectOptions, ConnectionTrait as _, Database};
+use support::api::send;
+use support::database::{Kind, TestDatabase};
+use support::ledger::{Effect, Faults, Ledger};
+use support::postgres::PrivatePostgres;
+
+const SAGA: &str = "0198c7a0-0000-7000-8000-000000000001";
+
+fn call(ledger: &Ledger, phase: &str) -> reqwest::RequestBuilder {
+    support::api::Api::new("")
+        .client()
+        .post(ledger.url("payment") + "/call")
+        .header("idempotency-key", format!("{SAGA}:pay:{phase}"))
+        .header("amends-saga-id", SAGA)
+        .header("amends-step", "pay")
+        .header("amends-phase", phase)
+}
+
+#[tokio::test]
+async fn databases_are_fresh_and_gone_afterwards() {
+    for kind in Kind::ALL {
+        let (one, other) = (TestDatabase::fresh(kind), TestDatabase::fresh(kind));
+        assert_ne!(one.url(), other.url());
+        if kind == Kind::Sqlite {
+            continue;
+        }
+        for database in [&one, &other] {
+            let connection = Database::connect(database.url()).await.unwrap();
+            connection
+                .execute_unprepared("CREATE TABLE t (id INT)")
+                .await
+                .unwrap();
+            connection.close().await.unwrap();
+        }
+        let url = one.url().to_owned();
+        drop(one);
+        assert!(
+            Database::connect(url).await.is_err(),
+            "{kind:?} is still there"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_private_postgres_stops_and_starts_with_its_data() {
+    let server = PrivatePostgres::start_new();
+    let database = TestDatabase::on_postgres(&server.url());
+    let run = async |sql: &str| {
+        let mut options = ConnectOptions::new(database.url());
+        options.acquire_timeout(Duration::from_millis(500));
+        Database::connect(options)
+            .await?
+            .execute_unprepared(sql)
+            .await
+    };
+    run("CREATE TABLE t (id INT)").await.unwrap();
+    server.stop();
+    assert!(run("INSERT INTO t VALUES (1)").await.is_err());
+    server.start();
+    run("INSERT INTO t VALUES (1)").await.unwrap();
+    server.crash();
+    server.start();
+    assert_eq!(run("DELETE FROM t").await.unwrap().rows_affected(), 1);
+}
+
+#[tokio::test]
+async fn faults_strike_before_and_after_the_effect() {
+    let only = |faults: Faults| Ledger::start(faults);
+    let effect = |ledger: &Ledger| ledger.effects(SAGA).get("pay").copied();
+    let done = Some(Effect { done: 1, undone: 0 });
+
+    let ledger = only(Faults {
+        unavailable: 1.0,
+        ..Faults::default()
+    });
+    assert_eq!(send(call(&ledger, "action")).await.unwrap().status, 503);
+    assert_eq!(effect(&ledger), None);
+
+    let ledger = only(Faults {
+        dropped_before: 1.0,
+        ..Faults::default()
+    });
+    assert!(send(call(&ledger, "action")).await.is_err());
+    assert_eq!(effect(&ledger), None);
+
+    let ledger = only(Faults {
+        dropped_after: 1.0,
+        ..Faults::default()
+    });
+    assert!(send(call(&ledger, "action")).await.is_err());
+    assert_eq!(effect(&ledger), done);
+
+    let ledger = only(Faults {
+        refused: 1.0,
+        ..Faults::default()
+    });
+    let refused = send(call(&ledger, "action")).await.unwrap();
+    assert_eq!(
+        (refused.status.as_u16(), refused.code()),
+        (409, "told_to_refuse")
+    );
+    assert_eq!(effect(&ledger), None);
+}
+
+#[tokio::test]
+async fn an_action_that_its_caller_gave_up_is_not_in_flight() {
+    let ledger = Ledger::start(Faults {
+        silent: 1.0,
+        ..Faults::default()
+    });
+    let impatient = call(&ledger, "action").timeout(Duration::from_millis(100));
+    assert!(send(impatient).await.unwrap_err().is_timeout());
+    ledger.set_faults(Faults::default());
+    assert_eq!(
+        send(call(&ledger, "compensation")).await.unwrap().status,
+        200
+    );
+    assert_eq!(ledger.violations(), [""; 0]);
+    assert_eq!(ledger.wrong_with(SAGA, false, &["pay"]), [""; 0]);
+    assert_eq!(ledger.wrong_with(SAGA, true, &["pay"]).len(), 1);
+}
+
+#[tokio::test]
+async fn a_compensation_during_its_action_is_found_out() {
+    let ledger = Ledger::start(Faults {
+        silent: 1.0,
+        ..Faults::default()
+    });
+    let action = send(call(&ledger, "action").timeout(Duration::from_secs(3)));
+    let compensation = async {
+        while ledger.calls() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        ledger.set_faults(Faults::default());
+        send(call(&ledger, "compensation")).await
+    };
+    let (_given_up, compensated) = tokio::join!(action, compensation);
+    assert_eq!(compensated.unwrap().status, 200);
+    assert_eq!(ledger.violations().len(), 1, "{:?}", ledger.violations());
+}
