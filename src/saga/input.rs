@@ -1,0 +1,103 @@
+//! What may reach a saga, and why it may be turned away.
+
+use serde_json::Value;
+
+use super::event::Resolution;
+use super::outcome::Outcome;
+use crate::definition::StepIndex;
+use crate::definition::request::Phase;
+
+/// Something that reaches a saga.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// An attempt came to an end.
+    Attempt(Attempted),
+    /// Some of its times may have come.
+    Wake,
+    /// A signal.
+    Signal {
+        /// Its name.
+        name: String,
+        /// What came with it.
+        payload: Value,
+        /// Makes it once.
+        key: Option<String>,
+        /// Who sent it.
+        actor: String,
+    },
+    /// A person's command.
+    Command {
+        /// What is to be done.
+        command: Command,
+        /// Who wants it.
+        actor: String,
+    },
+}
+
+/// The end of an attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attempted {
+    /// The step.
+    pub step: StepIndex,
+    /// Which of its calls.
+    pub phase: Phase,
+    /// Which attempt, from 1.
+    pub attempt: u32,
+    /// What it came to.
+    pub outcome: Outcome,
+    /// Chance in [0, 1), drawn outside, for the wait before the next attempt.
+    pub draw: f64,
+}
+
+/// What a person may ask of a saga.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Turn back.
+    Cancel {
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Send nothing new.
+    Suspend,
+    /// Go on.
+    Resume,
+    /// Try what stopped it again.
+    Retry,
+    /// A step was settled by hand.
+    Resolve {
+        /// The step.
+        step: StepIndex,
+        /// How.
+        resolution: Resolution,
+        /// Why.
+        note: String,
+        /// Its output, with `succeeded`.
+        output: Value,
+    },
+}
+
+/// Why an input changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// The saga is completed or compensated.
+    #[error("the saga has finished")]
+    AlreadyFinished,
+    /// Its pivot has succeeded, so it only goes forward.
+    #[error("the saga is past its pivot and only goes forward")]
+    PastPivot,
+    /// Only a failed saga can be retried.
+    #[error("the saga has not failed")]
+    NotFailed,
+    /// The step's state does not allow that resolution.
+    #[error("the step is not in a state that this outcome can settle")]
+    NotResolvable,
+    /// The definition has no `wait` for a signal of that name.
+    #[error("the definition waits for no signal of that name")]
+    SignalUnknown,
+    /// As many signals of the name are kept as may be.
+    #[error("too many signals of that name are waiting to be taken")]
+    TooManySignals,
+}
+
+/// How many signals of one name are kept for one saga.
+pub const SIGNALS_KEPT_MAX: usize = 100;

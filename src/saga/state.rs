@@ -1,0 +1,355 @@
+//! The state of a saga: what its events have made of it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::event::{Failure, Started};
+use super::id::{SagaId, Timestamp};
+use super::outcome::{ActionOutcome, Status, StepError};
+use crate::definition::request::Phase;
+use crate::definition::{Definition, StepIndex};
+
+/// A saga as its journal tells it. Cheap to clone: payloads are shared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Saga {
+    /// Its id.
+    pub id: SagaId,
+    /// What it started with.
+    pub started: Arc<Started>,
+    /// When it started.
+    pub created_at: Timestamp,
+    /// When its newest event happened.
+    pub updated_at: Timestamp,
+    /// When it finished.
+    pub finished_at: Option<Timestamp>,
+    /// Where it is heading, or where it ended.
+    pub progress: Progress,
+    /// Nothing new is sent while this is set.
+    pub suspended: bool,
+    /// Its time passed after the pivot.
+    pub overdue: bool,
+    /// Its time passed before the pivot; the deadline bounds nothing any more.
+    pub timed_out: bool,
+    /// Why it turned back (or will, once the pivot's outcome is known).
+    pub cause: Option<Failure>,
+    /// What stopped it, while it is failed.
+    pub stop: Option<Failure>,
+    /// The result.
+    pub output: Option<Arc<Value>>,
+    /// Why the result is missing.
+    pub output_error: Option<String>,
+    /// One record a step, in the order of the definition.
+    pub steps: Vec<StepRecord>,
+    /// Signals that no `wait` has taken yet, by name.
+    pub signals: BTreeMap<String, VecDeque<Arc<Value>>>,
+    /// The idempotency keys of signals, so that each is taken once.
+    pub signal_keys: BTreeSet<String>,
+    /// How many events it has; the next one gets this number plus one.
+    pub seq: u64,
+}
+
+/// Where a saga is heading, or where it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Towards completion.
+    Forward,
+    /// Being undone (or waiting for attempts in flight to end before it is).
+    Back,
+    /// Stopped on the way forward.
+    StoppedForward,
+    /// Stopped on the way back.
+    StoppedBack,
+    /// Final.
+    Completed,
+    /// Final.
+    Compensated,
+}
+
+/// What became of one step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepRecord {
+    /// Its state.
+    pub state: StepState,
+    /// Attempts at the action, begun.
+    pub attempts: u32,
+    /// Attempts at the compensation, begun.
+    pub compensation_attempts: u32,
+    /// Attempts begun of the current set; a `retry` gives a fresh one.
+    pub tries: u32,
+    /// What it gave.
+    pub output: Option<Arc<Value>>,
+    /// The error of its last failed attempt, of whichever phase.
+    pub error: Option<StepError>,
+    /// When it began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// The number of the event that ended its action: the order of completion.
+    pub ended_seq: u64,
+}
+
+/// The state of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepState {
+    /// Not begun.
+    Pending,
+    /// An attempt at the action is in flight.
+    Running,
+    /// The action's next attempt is due at this time.
+    Retrying(Timestamp),
+    /// It waits for a signal, until this time.
+    AwaitingSignal(Option<Timestamp>),
+    /// It waits for this time.
+    AwaitingTime(Timestamp),
+    /// The action ended so.
+    Ended(ActionOutcome),
+    /// It was passed over.
+    Skipped,
+    /// An attempt at the compensation is in flight; the action ended so.
+    Compensating(ActionOutcome),
+    /// The compensation's next attempt is due at the time; the action ended so.
+    CompensationRetrying(ActionOutcome, Timestamp),
+    /// It is undone; the action ended so.
+    Compensated(ActionOutcome),
+    /// It cannot be undone without a person; the action ended so.
+    CompensationFailed(ActionOutcome),
+}
+
+impl StepState {
+    /// What became of the action, once it has ended.
+    #[must_use]
+    pub fn action_outcome(self) -> Option<ActionOutcome> {
+        match self {
+            Self::Pending
+            | Self::Running
+            | Self::Retrying(_)
+            | Self::AwaitingSignal(_)
+            | Self::AwaitingTime(_)
+            | Self::Skipped => None,
+            Self::Ended(outcome)
+            | Self::Compensating(outcome)
+            | Self::CompensationRetrying(outcome, _)
+            | Self::Compensated(outcome)
+            | Self::CompensationFailed(outcome) => Some(outcome),
+        }
+    }
+
+    /// The phase of the attempt in flight, when there is one.
+    #[must_use]
+    pub fn in_flight(self) -> Option<Phase> {
+        match self {
+            Self::Running => Some(Phase::Action),
+            Self::Compensating(_) => Some(Phase::Compensation),
+            Self::Pending
+            | Self::Retrying(_)
+            | Self::AwaitingSignal(_)
+            | Self::AwaitingTime(_)
+            | Self::Ended(_)
+            | Self::Skipped
+            | Self::CompensationRetrying(..)
+            | Self::Compensated(_)
+            | Self::CompensationFailed(_) => None,
+        }
+    }
+}
+
+impl StepRecord {
+    /// A step that has not begun.
+    pub(super) fn pending() -> Self {
+        Self {
+            state: StepState::Pending,
+            attempts: 0,
+            compensation_attempts: 0,
+            tries: 0,
+            output: None,
+            error: None,
+            started_at: None,
+            finished_at: None,
+            ended_seq: 0,
+        }
+    }
+
+    /// The number of the newest attempt of a phase.
+    #[must_use]
+    pub fn attempt(&self, phase: Phase) -> u32 {
+        match phase {
+            Phase::Action => self.attempts,
+            Phase::Compensation => self.compensation_attempts,
+        }
+    }
+}
+
+/// A call that is in flight: what names one attempt for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InFlight {
+    /// The step.
+    pub step: StepIndex,
+    /// Which of its calls.
+    pub phase: Phase,
+    /// Which attempt, from 1.
+    pub attempt: u32,
+}
+
+/// What will wake a saga.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// An attempt is in flight: its end will.
+    Active,
+    /// This time will, if nothing from outside does before.
+    Until(Timestamp),
+    /// Only something from outside: a signal, an operator; or nothing, when it has finished.
+    Outside,
+}
+
+impl Saga {
+    /// The status on the wire.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self.progress {
+            Progress::Forward => Status::Running,
+            Progress::Back => Status::Compensating,
+            Progress::StoppedForward | Progress::StoppedBack => Status::Failed,
+            Progress::Completed => Status::Completed,
+            Progress::Compensated => Status::Compensated,
+        }
+    }
+
+    /// Why it is compensated or failed, as it is shown.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        self.stop.as_ref().or(self.cause.as_ref())
+    }
+
+    /// Whether the point of no return is behind: the pivot succeeded, or the saga went on without
+    /// it (its condition was false, or it was let go by `on_failure: continue`).
+    #[must_use]
+    pub fn past_pivot(&self, definition: &Definition) -> bool {
+        let Some(pivot) = definition.pivot else {
+            return false;
+        };
+        let forward = match self.progress {
+            Progress::Forward | Progress::StoppedForward | Progress::Completed => true,
+            Progress::Back | Progress::StoppedBack | Progress::Compensated => false,
+        };
+        self.step_state(pivot) == StepState::Ended(ActionOutcome::Succeeded)
+            || forward && self.satisfied(definition, pivot)
+    }
+
+    /// Whether a step has ended in a way that lets what comes after it start.
+    #[must_use]
+    pub fn satisfied(&self, definition: &Definition, step: StepIndex) -> bool {
+        let Some(record) = self.steps.get(step.offset()) else {
+            return false;
+        };
+        match record.state {
+            StepState::Skipped | StepState::Ended(ActionOutcome::Succeeded) => true,
+            StepState::Ended(ActionOutcome::Refused | ActionOutcome::Unknown) => {
+                definition.step(step).is_some_and(|step| {
+                    step.on_failure == crate::definition::model::OnFailure::Continue
+                })
+            }
+            StepState::Pending
+            | StepState::Running
+            | StepState::Retrying(_)
+            | StepState::AwaitingSignal(_)
+            | StepState::AwaitingTime(_)
+            | StepState::Compensating(_)
+            | StepState::CompensationRetrying(..)
+            | StepState::Compensated(_)
+            | StepState::CompensationFailed(_) => false,
+        }
+    }
+
+    /// The attempts in flight.
+    pub fn in_flight(&self) -> impl Iterator<Item = InFlight> + '_ {
+        self.steps
+            .iter()
+            .zip(0_u16..)
+            .filter_map(|(record, index)| {
+                let phase = record.state.in_flight()?;
+                Some(InFlight {
+                    step: StepIndex(index),
+                    phase,
+                    attempt: record.attempt(phase),
+                })
+            })
+    }
+
+    /// Whether attempts may be sent: not while suspended, stopped or finished.
+    #[must_use]
+    pub fn sends(&self) -> bool {
+        !self.suspended && matches!(self.progress, Progress::Forward | Progress::Back)
+    }
+
+    /// The time that bounds the attempts of actions.
+    #[must_use]
+    pub fn not_after(&self, definition: &Definition) -> Option<Timestamp> {
+        if self.timed_out && self.progress == Progress::Forward || self.past_pivot(definition) {
+            return None;
+        }
+        self.started.deadline
+    }
+
+    /// What will wake it.
+    #[must_use]
+    pub fn rest(&self) -> Rest {
+        match self.progress {
+            Progress::Completed | Progress::Compensated => return Rest::Outside,
+            Progress::Forward
+            | Progress::Back
+            | Progress::StoppedForward
+            | Progress::StoppedBack => {}
+        }
+        if self.in_flight().next().is_some() {
+            return Rest::Active;
+        }
+        match self.next_time() {
+            Some(time) => Rest::Until(time),
+            None => Rest::Outside,
+        }
+    }
+
+    /// The earliest time at which something of it is due.
+    #[must_use]
+    pub fn next_time(&self) -> Option<Timestamp> {
+        let forward = match self.progress {
+            Progress::Forward => true,
+            Progress::Back => false,
+            Progress::StoppedForward
+            | Progress::StoppedBack
+            | Progress::Completed
+            | Progress::Compensated => return None,
+        };
+        let sends = self.sends();
+        let deadline = self
+            .started
+            .deadline
+            .filter(|_| forward && !self.overdue && !self.timed_out);
+        let steps = self.steps.iter().filter_map(|record| match record.state {
+            StepState::Retrying(at) | StepState::CompensationRetrying(_, at) => sends.then_some(at),
+            StepState::AwaitingSignal(until) => until,
+            StepState::AwaitingTime(until) => Some(until),
+            StepState::Pending
+            | StepState::Running
+            | StepState::Ended(_)
+            | StepState::Skipped
+            | StepState::Compensating(_)
+            | StepState::Compensated(_)
+            | StepState::CompensationFailed(_) => None,
+        });
+        steps.chain(deadline).min()
+    }
+
+    pub(super) fn record(&self, step: StepIndex) -> Option<&StepRecord> {
+        self.steps.get(step.offset())
+    }
+
+    /// The state of a step; one that the definition does not have counts as skipped.
+    #[must_use]
+    pub fn step_state(&self, step: StepIndex) -> StepState {
+        self.record(step)
+            .map_or(StepState::Skipped, |record| record.state)
+    }
+}

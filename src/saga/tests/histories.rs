@@ -1,0 +1,381 @@
+//! Arbitrary histories of arbitrary definitions, and what must hold after each of their steps
+//! (execution.md, "Invariants"). `PROPTEST_CASES=1000000 cargo test --release histories` runs a
+//! million of them.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::model::{Driven, Plan, action, delay, done, refused, transient, wait};
+use crate::definition::StepIndex;
+use crate::definition::model::{
+    Compensate, CompensationOrder, OnCompensationFailure, OnFailure, StepKind,
+};
+use crate::definition::request::Phase;
+use crate::saga::{
+    ActionOutcome, Attempted, Command, Event, InFlight, Input, Outcome, Resolution, Rest, Status,
+    StepError, StepState, decide,
+};
+
+/// Choices in a row; when they are used up, the first of everything is chosen.
+struct Choices(std::vec::IntoIter<u16>);
+
+impl Choices {
+    fn below(&mut self, count: usize) -> usize {
+        usize::from(self.0.next().unwrap_or(0)) % count.max(1)
+    }
+
+    fn one_in(&mut self, count: usize) -> bool {
+        self.below(count) == count - 1
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.0.len() == 0
+    }
+}
+
+fn plan(choices: &mut Choices) -> Plan {
+    let count = 1 + choices.below(6);
+    let mut steps = Vec::new();
+    for index in 0..u16::try_from(count).unwrap() {
+        let kind = match choices.below(8) {
+            5 => wait(choices.one_in(2).then_some(5_000)),
+            6 => delay(2_000),
+            _ => {
+                let mut kind = action(!choices.one_in(4));
+                if let StepKind::Action(action) = &mut kind
+                    && choices.one_in(4)
+                {
+                    action.compensate = Compensate::Always;
+                }
+                kind
+            }
+        };
+        let after = match (index, choices.below(4)) {
+            (0, _) | (_, 3) => Vec::new(),
+            (_, 0 | 1) => vec![index - 1],
+            (_, _) => (0..index).filter(|_| choices.one_in(2)).collect(),
+        };
+        steps.push((kind, after));
+    }
+    // A pivot splits a saga in two, so with one the steps go one after another.
+    let mut pivot = None;
+    if choices.one_in(2) {
+        for (index, (_, after)) in (0_u16..).zip(steps.iter_mut()) {
+            *after = index.checked_sub(1).into_iter().collect();
+        }
+        let place = choices.below(count);
+        pivot =
+            matches!(steps[place].0, StepKind::Action(_)).then(|| u16::try_from(place).unwrap());
+    }
+    let let_go = (0..u16::try_from(count).unwrap())
+        .filter(|_| choices.one_in(6))
+        .collect();
+    Plan {
+        steps,
+        pivot,
+        timeout_ms: choices.one_in(3).then_some(10_000),
+        order: [
+            CompensationOrder::Reverse,
+            CompensationOrder::Sequential,
+            CompensationOrder::Parallel,
+        ][choices.below(3)],
+        on_compensation_failure: [OnCompensationFailure::Halt, OnCompensationFailure::Continue]
+            [choices.below(2)],
+        let_go,
+    }
+}
+
+/// What the participants saw, kept apart from the code under test.
+#[derive(Default)]
+struct Ledger {
+    /// Every answer ever given, to be given again.
+    answered: Vec<Attempted>,
+    /// Whether the action may have had an effect, and whether its compensation succeeded.
+    effects: HashMap<StepIndex, (bool, bool)>,
+    settled_by_hand: bool,
+}
+
+struct History {
+    driven: Driven,
+    ledger: Ledger,
+}
+
+impl History {
+    /// Feeds an input and checks everything that must hold between two states.
+    fn feed(&mut self, input: Input) {
+        let before = self.driven.saga.clone();
+        let again = decide(
+            &self.driven.definition,
+            &before,
+            input.clone(),
+            self.driven.now,
+        );
+        let Ok(events) = self.driven.feed(input.clone()) else {
+            return;
+        };
+        assert_eq!(
+            again.unwrap().events,
+            events,
+            "I5: deciding again gives the same events"
+        );
+        for event in &events {
+            self.check_event(&before, event);
+            // What a person says was done is no longer what the ledger saw.
+            self.ledger.settled_by_hand |= matches!(event, Event::StepResolved { .. });
+        }
+        // I8: the same once more changes nothing, but for the note that it came late.
+        if let Input::Attempt(_) = input {
+            let now = self.driven.now;
+            let twice = decide(&self.driven.definition, &self.driven.saga, input, now).unwrap();
+            let only_noted = twice
+                .events
+                .iter()
+                .all(|event| matches!(event, Event::LateReply { .. }));
+            assert!(only_noted, "I8: {:?}", twice.events);
+        }
+        self.check_state();
+    }
+
+    fn check_event(&self, before: &crate::saga::Saga, event: &Event) {
+        if let Event::AttemptStarted {
+            step,
+            phase: Phase::Compensation,
+        } = event
+        {
+            let acting = self
+                .driven
+                .saga
+                .in_flight()
+                .any(|call| call.phase == Phase::Action && call.step == *step);
+            assert!(!acting, "I3: s{} is undone while it is being done", step.0);
+            assert!(!before.past_pivot(&self.driven.definition), "I4");
+        }
+        if let Event::StepCompensated { .. } = event {
+            assert!(!before.past_pivot(&self.driven.definition), "I4");
+        }
+    }
+
+    fn check_state(&self) {
+        let saga = &self.driven.saga;
+        assert_eq!(
+            &self.driven.replayed(),
+            saga,
+            "I5: the journal gives the state that was"
+        );
+        match saga.status() {
+            Status::Completed | Status::Compensated => self.check_all_or_nothing(),
+            Status::Failed => assert!(saga.failure().is_some_and(|failure| failure.step.is_some())),
+            Status::Running | Status::Compensating => self.check_something_wakes_it(),
+        }
+    }
+
+    /// I9
+    fn check_something_wakes_it(&self) {
+        let saga = &self.driven.saga;
+        if saga.suspended {
+            return;
+        }
+        let waits = saga
+            .steps
+            .iter()
+            .any(|step| step.state == StepState::AwaitingSignal(None));
+        assert!(
+            saga.rest() != Rest::Outside || waits,
+            "I9: nothing wakes {saga:#?}"
+        );
+    }
+
+    /// I1
+    fn check_all_or_nothing(&self) {
+        let saga = &self.driven.saga;
+        let completed = saga.status() == Status::Completed;
+        assert!(
+            saga.in_flight().next().is_none(),
+            "I1: finished with an attempt in flight"
+        );
+        for (record, step) in saga.steps.iter().zip(&self.driven.definition.steps) {
+            let (done, undone) = self
+                .ledger
+                .effects
+                .get(&step.index)
+                .copied()
+                .unwrap_or_default();
+            if completed {
+                assert!(
+                    saga.satisfied(&self.driven.definition, step.index),
+                    "I1: {record:?}"
+                );
+                assert!(!undone, "I1: completed, but s{} was undone", step.index.0);
+            } else if done && step.compensation().is_some() && !self.ledger.settled_by_hand {
+                assert!(
+                    undone,
+                    "I1: compensated, but s{} was not undone: {saga:#?}",
+                    step.index.0
+                );
+            }
+            if step.on_failure == OnFailure::Compensate && completed {
+                let fine = matches!(
+                    record.state,
+                    StepState::Ended(ActionOutcome::Succeeded) | StepState::Skipped
+                );
+                assert!(fine, "I1: {record:?}");
+            }
+        }
+    }
+
+    fn answer(&mut self, call: InFlight, outcome: Outcome) {
+        let effect = self.ledger.effects.entry(call.step).or_default();
+        match (&outcome, call.phase) {
+            // With the same key a participant that had done it would say so again.
+            (Outcome::Refused(_), Phase::Action) => effect.0 = false,
+            (Outcome::Refused(_), Phase::Compensation) => {}
+            (Outcome::Succeeded { .. }, Phase::Compensation) => effect.1 = true,
+            (_, Phase::Action) => effect.0 = true,
+            (_, Phase::Compensation) => {}
+        }
+        let InFlight {
+            step,
+            phase,
+            attempt,
+        } = call;
+        let attempted = Attempted {
+            step,
+            phase,
+            attempt,
+            outcome,
+            draw: 0.5,
+        };
+        self.ledger.answered.push(attempted.clone());
+        self.feed(Input::Attempt(attempted));
+    }
+
+    fn command(&mut self, command: Command) {
+        self.feed(Input::Command {
+            command,
+            actor: "ann".to_owned(),
+        });
+    }
+
+    fn signal(&mut self) {
+        self.feed(Input::Signal {
+            name: "go".to_owned(),
+            payload: json!(1),
+            key: None,
+            actor: "ann".to_owned(),
+        });
+    }
+
+    fn pass_to_next_time(&mut self) {
+        if let Some(time) = self.driven.saga.next_time() {
+            self.driven.now = self.driven.now.max(time);
+        }
+        self.feed(Input::Wake);
+    }
+
+    fn step(&mut self, choices: &mut Choices) {
+        let flying: Vec<InFlight> = self.driven.saga.in_flight().collect();
+        match choices.below(16) {
+            0..=7 if !flying.is_empty() => {
+                let call = flying[choices.below(flying.len())];
+                let outcome = match choices.below(8) {
+                    0..=3 => done(),
+                    4 => refused(),
+                    5 | 6 => transient(),
+                    _ => Outcome::Unknown(StepError::new("response_too_large", "too long")),
+                };
+                // A compensation's 2xx is a success however long its body.
+                let outcome = match (&outcome, call.phase) {
+                    (Outcome::Unknown(_), Phase::Compensation) => done(),
+                    _ => outcome,
+                };
+                self.answer(call, outcome);
+            }
+            8 if !self.ledger.answered.is_empty() => {
+                let place = choices.below(self.ledger.answered.len());
+                let again = self.ledger.answered[place].clone();
+                let stale = !flying.contains(&InFlight {
+                    step: again.step,
+                    phase: again.phase,
+                    attempt: again.attempt,
+                });
+                if stale {
+                    self.feed(Input::Attempt(again));
+                }
+            }
+            9 => self.signal(),
+            10 => self.command(Command::Cancel { reason: None }),
+            11 => self.command(Command::Suspend),
+            12 => self.command(Command::Resume),
+            13 => self.command(Command::Retry),
+            14 => self.resolve(choices),
+            _ => self.pass_to_next_time(),
+        }
+    }
+
+    fn resolve(&mut self, choices: &mut Choices) {
+        let place = choices.below(self.driven.definition.steps.len());
+        let resolution = [
+            Resolution::Succeeded,
+            Resolution::Skipped,
+            Resolution::Refused,
+            Resolution::Compensated,
+        ][choices.below(4)];
+        self.command(Command::Resolve {
+            step: StepIndex(u16::try_from(place).unwrap()),
+            resolution,
+            note: "seen".to_owned(),
+            output: json!(null),
+        });
+    }
+
+    fn waits_for_signal(&self) -> bool {
+        let waits = |state| matches!(state, StepState::AwaitingSignal(_));
+        self.driven.saga.status() == Status::Running
+            && self.driven.saga.steps.iter().any(|step| waits(step.state))
+    }
+
+    /// From wherever it stands, a saga ends when everything answers well from now on.
+    fn finish(&mut self) {
+        for _ in 0..200 {
+            if self.driven.saga.status().is_finished() {
+                return;
+            }
+            let flying = self.driven.saga.in_flight().next();
+            if self.driven.saga.suspended {
+                self.command(Command::Resume);
+            } else if self.driven.saga.status() == Status::Failed {
+                self.command(Command::Retry);
+            } else if let Some(call) = flying {
+                self.answer(call, done());
+            } else if self.waits_for_signal() {
+                self.signal();
+            } else {
+                self.pass_to_next_time();
+            }
+        }
+        panic!("it does not end: {:#?}", self.driven.saga);
+    }
+}
+
+fn cases() -> u32 {
+    ProptestConfig::default().cases.max(4_000)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 10_000, ..ProptestConfig::default() })]
+
+    /// I1, I3, I4, I5, I8 and I9 hold after every step of every history, and every saga ends.
+    #[test]
+    fn i1_i3_i4_i5_i8_i9_hold_in_every_history(script in prop::collection::vec(any::<u16>(), 0..120)) {
+        let mut choices = Choices(script.into_iter());
+        let driven = Driven::start(plan(&mut choices).build());
+        let mut history = History { driven, ledger: Ledger::default() };
+        history.check_state();
+        while !choices.is_used_up() {
+            history.step(&mut choices);
+        }
+        history.finish();
+    }
+}
