@@ -5,3 +5,4 @@ pub mod config;
 pub mod definition;
 pub mod dispatch;
 pub mod saga;
+pub mod store;
