@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use super::dialect::{column, signed};
 use super::{Backend, Store, StoreError};
+use crate::saga::{SagaId, Status};
 
 /// What a replica says of itself.
 #[derive(Clone, Debug)]
@@ -116,8 +117,12 @@ impl Store {
         let (verb, absent) = self.backend.insert_where_absent();
         let rows = vec!["(?)"; usize::from(shards)].join(", ");
         let sql = format!("{verb} INTO shards (shard) VALUES {rows} {absent}");
-        let values = (0..shards).map(|shard| Value::from(i32::from(shard))).collect();
-        self.db.execute(self.backend.statement(&sql, values)).await?;
+        let values = (0..shards)
+            .map(|shard| Value::from(i32::from(shard)))
+            .collect();
+        self.db
+            .execute(self.backend.statement(&sql, values))
+            .await?;
         Ok(())
     }
 
@@ -153,9 +158,12 @@ impl Store {
             transaction.execute(statement).await?;
         }
         let sql = "SELECT epoch FROM replicas WHERE id = ?";
-        let row = transaction.query_one(self.backend.statement(sql, vec![id.into()])).await?;
+        let row = transaction
+            .query_one(self.backend.statement(sql, vec![id.into()]))
+            .await?;
         transaction.commit().await?;
-        row.as_ref().map_or(Err(StoreError::LeaseLost), |row| column(row, "epoch"))
+        row.as_ref()
+            .map_or(Err(StoreError::LeaseLost), |row| column(row, "epoch"))
     }
 }
 
@@ -182,7 +190,13 @@ impl Lease {
     #[must_use]
     pub fn owned(&self) -> Vec<OwnedShard> {
         let owned = self.owned.lock().unwrap_or_else(PoisonError::into_inner);
-        owned.iter().map(|(shard, fence)| OwnedShard { shard: *shard, fence: *fence }).collect()
+        owned
+            .iter()
+            .map(|(shard, fence)| OwnedShard {
+                shard: *shard,
+                fence: *fence,
+            })
+            .collect()
     }
 
     /// Makes the lease run again from now, in one statement and by the database's own clock. On
@@ -204,13 +218,15 @@ impl Lease {
         let now = self.store.backend.now();
         let mut sql =
             format!("UPDATE replicas SET lease_until = {now} + ? WHERE id = ? AND epoch = ?");
-        let mut values: Vec<Value> =
-            vec![self.lease_ms.into(), self.id.into(), self.epoch.into()];
+        let mut values: Vec<Value> = vec![self.lease_ms.into(), self.id.into(), self.epoch.into()];
         let held = match &self.session {
             Some(session) => {
                 sql.push_str(" RETURNING pg_try_advisory_lock(?)");
                 values.push(session_key(self.id).into());
-                session.query_one(self.store.backend.statement(&sql, values)).await?.is_some()
+                session
+                    .query_one(self.store.backend.statement(&sql, values))
+                    .await?
+                    .is_some()
             }
             None => {
                 let statement = self.store.backend.statement(&sql, values);
@@ -218,6 +234,30 @@ impl Lease {
             }
         };
         Ok(if held { Renewal::Held } else { Renewal::Lost })
+    }
+
+    /// Shows a saga as failed because its journal cannot be read, so that nobody recovers it again
+    /// and everybody sees it. Only while the epoch is current; the journal itself is left alone.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database is away.
+    pub async fn set_aside(&self, saga: SagaId, why: &str) -> Result<(), StoreError> {
+        let sql = "UPDATE sagas SET status = ?, failure_step = NULL, failure_code = ?, \
+             failure_message = ?, wake_at = NULL \
+             WHERE id = ? AND EXISTS (SELECT 1 FROM replicas WHERE id = ? AND epoch = ?)";
+        let values: Vec<Value> = vec![
+            Status::Failed.as_str().into(),
+            JOURNAL_UNREADABLE.into(),
+            why.into(),
+            saga.0.into(),
+            self.id.into(),
+            self.epoch.into(),
+        ];
+        self.store
+            .db
+            .execute(self.store.backend.statement(sql, values))
+            .await?;
+        Ok(())
     }
 
     /// Gives the shards back and ends the lease: from then on this replica's journal is fenced.
@@ -229,18 +269,26 @@ impl Lease {
         let backend = self.store.backend;
         let transaction = self.store.db.begin().await?;
         let sql = "UPDATE shards SET owner = NULL WHERE owner = ?";
-        transaction.execute(backend.statement(sql, vec![self.id.into()])).await?;
+        transaction
+            .execute(backend.statement(sql, vec![self.id.into()]))
+            .await?;
         let sql = "DELETE FROM replicas WHERE id = ? AND epoch = ?";
         let values = vec![self.id.into(), self.epoch.into()];
         transaction.execute(backend.statement(sql, values)).await?;
         transaction.commit().await?;
-        self.owned.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.owned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
         match &self.session {
             Some(session) => Ok(session.clone().close().await?),
             None => Ok(()),
         }
     }
 }
+
+/// The failure code of a saga whose journal cannot be read.
+pub const JOURNAL_UNREADABLE: &str = "journal_unreadable";
 
 /// The advisory lock of a replica: its id folded into 64 bits.
 fn session_key(id: Uuid) -> i64 {
