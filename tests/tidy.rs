@@ -1,5 +1,6 @@
 //! The house rules that a compiler cannot hold: which layer may name what, how long a file may
 //! grow, and that every module says what it owns.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may")]
 
 use std::fs;
 use std::path::Path;
