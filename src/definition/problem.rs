@@ -104,6 +104,10 @@ impl Problems {
     pub(super) fn into_sorted(mut self, source: &str) -> Vec<Problem> {
         let widths: Vec<usize> = source.lines().map(|line| line.chars().count()).collect();
         for problem in &mut self.found {
+            if problem.line > widths.len() {
+                // Behind the last line is its end.
+                problem.column = usize::MAX;
+            }
             problem.line = problem.line.clamp(1, widths.len().max(1));
             let width = widths.get(problem.line - 1).copied().unwrap_or(0);
             problem.column = problem.column.clamp(1, width + 1);

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod render;
+mod table;
 
 use super::*;
 
