@@ -143,6 +143,9 @@ impl<'a> Compiler<'a> {
         source: &str,
         path: &str,
     ) -> Option<(Program, Kind)> {
+        if !self.problems.admits_expression(place) {
+            return None;
+        }
         match Program::compile(inner, source, path, self.names) {
             Ok(compiled) => {
                 self.reads

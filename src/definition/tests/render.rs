@@ -192,6 +192,12 @@ fn what_is_missing_fails_only_when_it_is_needed() {
         value("input.a.?c.orValue('none')", input.clone()),
         Ok(json!("none"))
     );
+    assert_eq!(
+        value("has(input.a.b) || has(steps.a.output.x)", input.clone()),
+        Ok(json!(false))
+    );
+    assert!(value("has(input.t.x)", input.clone()).is_err());
+    assert!(value("has(input.x.y)", input.clone()).is_err());
     assert_eq!(value("input.?b.?c.orValue(0)", input.clone()), Ok(json!(1)));
     assert_eq!(value("input.?x", input.clone()), Ok(json!(null)));
     assert_eq!(value("steps.a.output.?x.orValue(1)", input), Ok(json!(1)));

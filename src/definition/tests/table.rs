@@ -328,6 +328,14 @@ fn input_schemas() {
         &input("{ $ref: '#/$defs/yes', $defs: { yes: { type: string } } }"),
         &[],
     );
+    assert_found(
+        &input("{ $schema: 'http://json-schema.org/draft-07/schema#' }"),
+        &["input_schema_invalid at 'http:"],
+    );
+    assert_found(
+        &input("{ $schema: 'https://json-schema.org/draft/2020-12/schema' }"),
+        &[],
+    );
     assert_found(&input("[]"), &["wrong_type at []"]);
     assert_found(
         &input("{ pattern: '(' }"),
