@@ -85,7 +85,12 @@ impl Store {
         let mut options = connect_options(&settings.url, backend);
         options.max_connections(settings.pool.max(1));
         let db = Database::connect(options).await?;
-        Ok(Self { db, url: Arc::from(settings.url.as_str()), backend, _lock: lock })
+        Ok(Self {
+            db,
+            url: Arc::from(settings.url.as_str()),
+            backend,
+            _lock: lock,
+        })
     }
 
     /// Which kind of database this is.
@@ -101,7 +106,9 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         match tokio::time::timeout(ACQUIRE_TIMEOUT, self.db.ping()).await {
             Ok(answer) => Ok(answer?),
-            Err(_elapsed) => Err(StoreError::Silent { after: ACQUIRE_TIMEOUT }),
+            Err(_elapsed) => Err(StoreError::Silent {
+                after: ACQUIRE_TIMEOUT,
+            }),
         }
     }
 
@@ -139,7 +146,9 @@ impl Backend {
             "sqlite" => Ok(Self::Sqlite),
             "postgres" | "postgresql" => Ok(Self::Postgres),
             "mysql" | "mariadb" => Ok(Self::MySql),
-            _ => Err(StoreError::Url { scheme: scheme.to_owned() }),
+            _ => Err(StoreError::Url {
+                scheme: scheme.to_owned(),
+            }),
         }
     }
 }

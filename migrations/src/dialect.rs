@@ -34,11 +34,20 @@ pub(crate) async fn create(manager: &SchemaManager<'_>, table: &Table) -> Result
     let columns = match db.get_database_backend() {
         DbBackend::Postgres => spell(
             table.columns,
-            ["uuid", "bytea", "varchar(255)", "varchar(63)", "text", "boolean", "false"],
+            [
+                "uuid",
+                "bytea",
+                "varchar(255)",
+                "varchar(63)",
+                "text",
+                "boolean",
+                "false",
+            ],
         ),
-        DbBackend::Sqlite => {
-            spell(table.columns, ["blob", "blob", "text", "text", "text", "boolean", "false"])
-        }
+        DbBackend::Sqlite => spell(
+            table.columns,
+            ["blob", "blob", "text", "text", "text", "boolean", "false"],
+        ),
         DbBackend::MySql => {
             let collation = collation(db).await?;
             let name = format!("varchar(255) character set utf8mb4 collate {collation}");
@@ -46,7 +55,15 @@ pub(crate) async fn create(manager: &SchemaManager<'_>, table: &Table) -> Result
             let text = "longtext character set utf8mb4 collate utf8mb4_bin";
             spell(
                 table.columns,
-                ["binary(16)", "binary(32)", &name, &word, text, "boolean", "false"],
+                [
+                    "binary(16)",
+                    "binary(32)",
+                    &name,
+                    &word,
+                    text,
+                    "boolean",
+                    "false",
+                ],
             )
         }
     };
@@ -62,11 +79,17 @@ pub(crate) async fn create(manager: &SchemaManager<'_>, table: &Table) -> Result
         DbBackend::MySql => " ENGINE=InnoDB",
         DbBackend::Sqlite | DbBackend::Postgres => "",
     };
-    db.execute_unprepared(&format!("CREATE TABLE IF NOT EXISTS {} ({body}){tail}", table.name))
-        .await?;
+    db.execute_unprepared(&format!(
+        "CREATE TABLE IF NOT EXISTS {} ({body}){tail}",
+        table.name
+    ))
+    .await?;
     if db.get_database_backend() != DbBackend::MySql {
         for index in table.indices {
-            let only = index.only.map(|rows| format!(" WHERE {rows}")).unwrap_or_default();
+            let only = index
+                .only
+                .map(|rows| format!(" WHERE {rows}"))
+                .unwrap_or_default();
             db.execute_unprepared(&format!(
                 "CREATE INDEX IF NOT EXISTS {} ON {} ({}){only}",
                 index.name, table.name, index.columns
@@ -78,11 +101,15 @@ pub(crate) async fn create(manager: &SchemaManager<'_>, table: &Table) -> Result
 }
 
 fn spell(columns: &str, words: [&str; 7]) -> String {
-    let names = ["{uuid}", "{digest}", "{name}", "{word}", "{text}", "{bool}", "{no}"];
+    let names = [
+        "{uuid}", "{digest}", "{name}", "{word}", "{text}", "{bool}", "{no}",
+    ];
     names
         .iter()
         .zip(words)
-        .fold(columns.to_owned(), |columns, (name, word)| columns.replace(name, word))
+        .fold(columns.to_owned(), |columns, (name, word)| {
+            columns.replace(name, word)
+        })
 }
 
 /// The collation that tells any two texts apart, trailing blanks included.
@@ -93,5 +120,9 @@ async fn collation(db: &SchemaManagerConnection<'_>) -> Result<&'static str, DbE
     );
     let row = db.query_one(question).await?;
     let mariadb: i64 = row.map_or(Ok(0), |row| row.try_get("", "mariadb"))?;
-    Ok(if mariadb == 1 { "utf8mb4_nopad_bin" } else { "utf8mb4_0900_bin" })
+    Ok(if mariadb == 1 {
+        "utf8mb4_nopad_bin"
+    } else {
+        "utf8mb4_0900_bin"
+    })
 }

@@ -37,7 +37,10 @@ impl MigratorTrait for Migrator {
 /// The database did not answer, or may not be written to.
 pub async fn pending(db: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
     let missing = missing(db).await?;
-    Ok(missing.iter().map(|migration| migration.name().to_owned()).collect())
+    Ok(missing
+        .iter()
+        .map(|migration| migration.name().to_owned())
+        .collect())
 }
 
 /// Brings the schema up to date and names what was applied. The caller sees to it that nobody else
@@ -46,10 +49,7 @@ pub async fn pending(db: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
 /// # Errors
 /// The database refused a statement; on PostgreSQL and SQLite that migration is then undone, on
 /// MariaDB and MySQL it may be half done and is safe to run again.
-pub async fn apply(
-    db: &DatabaseConnection,
-    applied_at_seconds: i64,
-) -> Result<Vec<String>, DbErr> {
+pub async fn apply(db: &DatabaseConnection, applied_at_seconds: i64) -> Result<Vec<String>, DbErr> {
     let mut applied = Vec::new();
     for migration in missing(db).await? {
         let name = migration.name().to_owned();
@@ -60,11 +60,15 @@ pub async fn apply(
         if db.get_database_backend() == DbBackend::MySql {
             // Its DDL commits by itself, so a transaction would promise what it cannot hold.
             migration.up(&SchemaManager::new(db)).await?;
-            seaql_migrations::Entity::insert(row).exec_without_returning(db).await?;
+            seaql_migrations::Entity::insert(row)
+                .exec_without_returning(db)
+                .await?;
         } else {
             let transaction = db.begin().await?;
             migration.up(&SchemaManager::new(&transaction)).await?;
-            seaql_migrations::Entity::insert(row).exec_without_returning(&transaction).await?;
+            seaql_migrations::Entity::insert(row)
+                .exec_without_returning(&transaction)
+                .await?;
             transaction.commit().await?;
         }
         applied.push(name);

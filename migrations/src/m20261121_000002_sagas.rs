@@ -47,8 +47,16 @@ const SAGAS: Table = Table {
             columns: "wake_at, id, shard",
             only: Some("wake_at IS NOT NULL"),
         },
-        Index { name: "sagas_by_status", columns: "status, id", only: None },
-        Index { name: "sagas_by_definition", columns: "definition, id", only: None },
+        Index {
+            name: "sagas_by_status",
+            columns: "status, id",
+            only: None,
+        },
+        Index {
+            name: "sagas_by_definition",
+            columns: "definition, id",
+            only: None,
+        },
         Index {
             name: "sagas_by_key",
             columns: "business_key, id",
@@ -59,8 +67,16 @@ const SAGAS: Table = Table {
             columns: "failure_code, id",
             only: Some("failure_code IS NOT NULL"),
         },
-        Index { name: "sagas_suspended", columns: "suspended, id", only: Some("suspended") },
-        Index { name: "sagas_overdue", columns: "overdue, id", only: Some("overdue") },
+        Index {
+            name: "sagas_suspended",
+            columns: "suspended, id",
+            only: Some("suspended"),
+        },
+        Index {
+            name: "sagas_overdue",
+            columns: "overdue, id",
+            only: Some("overdue"),
+        },
     ],
     clustered: true,
 };

@@ -51,17 +51,28 @@ impl Store {
             "{verb} INTO definitions (name, version, published_at, document) \
              VALUES (?, ?, ?, ?) {absent}"
         );
-        let values: Vec<Value> =
-            vec![name.into(), i64::from(version).into(), at.0.into(), document.into()];
+        let values: Vec<Value> = vec![
+            name.into(),
+            i64::from(version).into(),
+            at.0.into(),
+            document.into(),
+        ];
         let statement = self.backend.statement(&sql, values);
         if self.db.execute(statement).await?.rows_affected() == 1 {
             return Ok(Published::New);
         }
         let Some(stored) = self.document(name, version).await? else {
-            return Err(StoreError::Unreadable { column: "document", source: None });
+            return Err(StoreError::Unreadable {
+                column: "document",
+                source: None,
+            });
         };
         let same = json(&stored)? == json(document)?;
-        Ok(if same { Published::Same } else { Published::Conflict })
+        Ok(if same {
+            Published::Same
+        } else {
+            Published::Conflict
+        })
     }
 
     /// Every published version, by name and version.
@@ -71,7 +82,10 @@ impl Store {
     pub async fn definitions(&self) -> Result<Vec<StoredDefinition>, StoreError> {
         let sql = "SELECT name, version, published_at, paused, document FROM definitions \
                    ORDER BY name, version";
-        let rows = self.db.query_all(self.backend.statement(sql, Vec::new())).await?;
+        let rows = self
+            .db
+            .query_all(self.backend.statement(sql, Vec::new()))
+            .await?;
         rows.iter()
             .map(|row| {
                 Ok(StoredDefinition {
@@ -89,7 +103,11 @@ impl Store {
         let sql = "SELECT document FROM definitions \
                    WHERE namespace = 'default' AND name = ? AND version = ?";
         let values: Vec<Value> = vec![name.into(), i64::from(version).into()];
-        match self.db.query_one(self.backend.statement(sql, values)).await? {
+        match self
+            .db
+            .query_one(self.backend.statement(sql, values))
+            .await?
+        {
             Some(row) => Ok(Some(text(&row, "document")?)),
             None => Ok(None),
         }

@@ -92,13 +92,17 @@ pub(super) fn column<T: sea_orm::TryGetable>(
     row: &QueryResult,
     column: &'static str,
 ) -> Result<T, StoreError> {
-    row.try_get("", column).map_err(|source| StoreError::unreadable(column, source))
+    row.try_get("", column)
+        .map_err(|source| StoreError::unreadable(column, source))
 }
 
 /// A text. MySQL calls a text that is compared byte by byte binary, and its driver then reads
 /// bytes only.
 pub(super) fn text(row: &QueryResult, name: &'static str) -> Result<String, StoreError> {
-    maybe_text(row, name)?.ok_or(StoreError::Unreadable { column: name, source: None })
+    maybe_text(row, name)?.ok_or(StoreError::Unreadable {
+        column: name,
+        source: None,
+    })
 }
 
 /// A text that may be absent.
@@ -123,8 +127,10 @@ pub(super) fn number<T: TryFrom<i64>>(
     name: &'static str,
 ) -> Result<T, StoreError> {
     let number: i64 = column(row, name)?;
-    T::try_from(number)
-        .map_err(|_out_of_range| StoreError::Unreadable { column: name, source: None })
+    T::try_from(number).map_err(|_out_of_range| StoreError::Unreadable {
+        column: name,
+        source: None,
+    })
 }
 
 /// An unsigned number as the databases know them.

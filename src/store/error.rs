@@ -94,7 +94,10 @@ impl StoreError {
         column: &'static str,
         source: impl std::error::Error + Send + Sync + 'static,
     ) -> Self {
-        Self::Unreadable { column, source: Some(Box::new(source)) }
+        Self::Unreadable {
+            column,
+            source: Some(Box::new(source)),
+        }
     }
 }
 
@@ -145,7 +148,10 @@ impl Trouble {
             return Self::of_mysql(mysql.number(), mysql.code());
         }
         let code = error.code().unwrap_or_default();
-        if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
+        if error
+            .try_downcast_ref::<sqlx::sqlite::SqliteError>()
+            .is_some()
+        {
             return Self::of_sqlite(&code);
         }
         match code.get(..2) {
@@ -163,8 +169,26 @@ impl Trouble {
             // Too large a packet, wrong bytes for the character set, a CHECK that fails.
             1153 | 1301 | 1366 | 3819 | 4025 => Self::Data,
             // Full, no connection left, shutting down, read-only, lock waits, killed, gone.
-            1021 | 1040 | 1053 | 1077 | 1079 | 1105 | 1114 | 1152 | 1158..=1161 | 1184 | 1203
-            | 1205 | 1213 | 1290 | 1317 | 1792 | 1836 | 1927 | 2006 | 2013 => Self::Away,
+            1021
+            | 1040
+            | 1053
+            | 1077
+            | 1079
+            | 1105
+            | 1114
+            | 1152
+            | 1158..=1161
+            | 1184
+            | 1203
+            | 1205
+            | 1213
+            | 1290
+            | 1317
+            | 1792
+            | 1836
+            | 1927
+            | 2006
+            | 2013 => Self::Away,
             _ => match code.and_then(|code| code.get(..2)) {
                 Some("22" | "23") => Self::Data,
                 Some("08" | "40" | "70") => Self::Away,

@@ -20,7 +20,10 @@ impl FileLock {
     pub(super) fn take(url: &str) -> Result<Self, StoreError> {
         let database = database_path(url);
         let path = lock_path(&database);
-        let failed = |source| StoreError::LockFile { path: path.clone(), source };
+        let failed = |source| StoreError::LockFile {
+            path: path.clone(),
+            source,
+        };
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)

@@ -258,7 +258,10 @@ impl Pending {
     }
 
     fn is_withdrawn(&self) -> bool {
-        self.entry.start.as_ref().is_some_and(|start| start.withdrawn.load(Ordering::Acquire))
+        self.entry
+            .start
+            .as_ref()
+            .is_some_and(|start| start.withdrawn.load(Ordering::Acquire))
     }
 }
 

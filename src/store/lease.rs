@@ -116,8 +116,12 @@ impl Store {
         let (verb, absent) = self.backend.insert_where_absent();
         let rows = vec!["(?)"; usize::from(shards)].join(", ");
         let sql = format!("{verb} INTO shards (shard) VALUES {rows} {absent}");
-        let values = (0..shards).map(|shard| Value::from(i32::from(shard))).collect();
-        self.db.execute(self.backend.statement(&sql, values)).await?;
+        let values = (0..shards)
+            .map(|shard| Value::from(i32::from(shard)))
+            .collect();
+        self.db
+            .execute(self.backend.statement(&sql, values))
+            .await?;
         Ok(())
     }
 
@@ -153,9 +157,12 @@ impl Store {
             transaction.execute(statement).await?;
         }
         let sql = "SELECT epoch FROM replicas WHERE id = ?";
-        let row = transaction.query_one(self.backend.statement(sql, vec![id.into()])).await?;
+        let row = transaction
+            .query_one(self.backend.statement(sql, vec![id.into()]))
+            .await?;
         transaction.commit().await?;
-        row.as_ref().map_or(Err(StoreError::LeaseLost), |row| column(row, "epoch"))
+        row.as_ref()
+            .map_or(Err(StoreError::LeaseLost), |row| column(row, "epoch"))
     }
 }
 
@@ -182,7 +189,13 @@ impl Lease {
     #[must_use]
     pub fn owned(&self) -> Vec<OwnedShard> {
         let owned = self.owned.lock().unwrap_or_else(PoisonError::into_inner);
-        owned.iter().map(|(shard, fence)| OwnedShard { shard: *shard, fence: *fence }).collect()
+        owned
+            .iter()
+            .map(|(shard, fence)| OwnedShard {
+                shard: *shard,
+                fence: *fence,
+            })
+            .collect()
     }
 
     /// Makes the lease run again from now, in one statement and by the database's own clock. On
@@ -204,13 +217,15 @@ impl Lease {
         let now = self.store.backend.now();
         let mut sql =
             format!("UPDATE replicas SET lease_until = {now} + ? WHERE id = ? AND epoch = ?");
-        let mut values: Vec<Value> =
-            vec![self.lease_ms.into(), self.id.into(), self.epoch.into()];
+        let mut values: Vec<Value> = vec![self.lease_ms.into(), self.id.into(), self.epoch.into()];
         let held = match &self.session {
             Some(session) => {
                 sql.push_str(" RETURNING pg_try_advisory_lock(?)");
                 values.push(session_key(self.id).into());
-                session.query_one(self.store.backend.statement(&sql, values)).await?.is_some()
+                session
+                    .query_one(self.store.backend.statement(&sql, values))
+                    .await?
+                    .is_some()
             }
             None => {
                 let statement = self.store.backend.statement(&sql, values);
@@ -229,12 +244,17 @@ impl Lease {
         let backend = self.store.backend;
         let transaction = self.store.db.begin().await?;
         let sql = "UPDATE shards SET owner = NULL WHERE owner = ?";
-        transaction.execute(backend.statement(sql, vec![self.id.into()])).await?;
+        transaction
+            .execute(backend.statement(sql, vec![self.id.into()]))
+            .await?;
         let sql = "DELETE FROM replicas WHERE id = ? AND epoch = ?";
         let values = vec![self.id.into(), self.epoch.into()];
         transaction.execute(backend.statement(sql, values)).await?;
         transaction.commit().await?;
-        self.owned.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.owned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
         match &self.session {
             Some(session) => Ok(session.clone().close().await?),
             None => Ok(()),

@@ -29,7 +29,10 @@ impl Store {
 
     async fn apply_migrations(&self) -> Result<Vec<String>, StoreError> {
         let sql = format!("SELECT {} AS now", self.backend.now());
-        let row = self.db.query_one(self.backend.statement(&sql, Vec::new())).await?;
+        let row = self
+            .db
+            .query_one(self.backend.statement(&sql, Vec::new()))
+            .await?;
         let now: i64 = row.as_ref().map_or(Ok(0), |row| column(row, "now"))?;
         Ok(amends_migrations::apply(&self.db, now / 1000).await?)
     }

@@ -49,7 +49,12 @@ impl Store {
     pub async fn summary(&self, id: SagaId) -> Result<Option<SummaryRow>, StoreError> {
         let sql = format!("SELECT {SUMMARY_COLUMNS} FROM sagas s WHERE s.id = ?");
         let statement = self.backend.statement(&sql, vec![id.0.into()]);
-        self.db.query_one(statement).await?.as_ref().map(SummaryRow::read).transpose()
+        self.db
+            .query_one(statement)
+            .await?
+            .as_ref()
+            .map(SummaryRow::read)
+            .transpose()
     }
 
     /// Sagas that the filter lets through, newest first, those older than `cursor`: give the id
@@ -65,7 +70,10 @@ impl Store {
     ) -> Result<Vec<SummaryRow>, StoreError> {
         let conditions = Conditions::of(filter, cursor);
         let (sql, values) = conditions.select(limit);
-        let rows = self.db.query_all(self.backend.statement(&sql, values)).await?;
+        let rows = self
+            .db
+            .query_all(self.backend.statement(&sql, values))
+            .await?;
         rows.iter().map(SummaryRow::read).collect()
     }
 
@@ -85,9 +93,17 @@ impl Store {
                    WHERE saga_id = ? AND seq <= ?) AND seq + events_count > ? \
                    ORDER BY seq LIMIT ?";
         let from = signed(from_seq);
-        let values: Vec<Value> =
-            vec![id.0.into(), id.0.into(), from.into(), from.into(), signed(limit).into()];
-        let rows = self.db.query_all(self.backend.statement(sql, values)).await?;
+        let values: Vec<Value> = vec![
+            id.0.into(),
+            id.0.into(),
+            from.into(),
+            from.into(),
+            signed(limit).into(),
+        ];
+        let rows = self
+            .db
+            .query_all(self.backend.statement(sql, values))
+            .await?;
         rows.iter().map(StoredTransition::read).collect()
     }
 }
@@ -104,8 +120,14 @@ struct Conditions {
 impl Conditions {
     fn of(filter: &ListFilter, cursor: Option<SagaId>) -> Self {
         let mut labels = filter.labels.iter();
-        let walk = labels.next().map(|(name, value)| (name.clone(), value.clone()));
-        let mut these = Self { walk, sql: Vec::new(), values: Vec::new() };
+        let walk = labels
+            .next()
+            .map(|(name, value)| (name.clone(), value.clone()));
+        let mut these = Self {
+            walk,
+            sql: Vec::new(),
+            values: Vec::new(),
+        };
         for (name, value) in labels {
             these.and(
                 "EXISTS (SELECT 1 FROM saga_labels x \
@@ -124,7 +146,10 @@ impl Conditions {
         }
         if !filter.statuses.is_empty() {
             let sql = format!("s.status IN ({})", marks(filter.statuses.len()));
-            these.and(&sql, filter.statuses.iter().map(|status| status.as_str().into()));
+            these.and(
+                &sql,
+                filter.statuses.iter().map(|status| status.as_str().into()),
+            );
         }
         if let Some(key) = &filter.key {
             these.and("s.business_key = ?", [key.as_str().into()]);
@@ -169,7 +194,11 @@ impl Conditions {
     }
 
     fn id_column(&self) -> &'static str {
-        if self.walk.is_some() { "l.saga_id" } else { "s.id" }
+        if self.walk.is_some() {
+            "l.saga_id"
+        } else {
+            "s.id"
+        }
     }
 
     fn select(mut self, limit: u64) -> (String, Vec<Value>) {

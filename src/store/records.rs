@@ -160,8 +160,9 @@ fn moment(row: &QueryResult, name: &'static str) -> Result<Option<Timestamp>, St
 fn labels(row: &QueryResult) -> Result<BTreeMap<String, String>, StoreError> {
     match maybe_text(row, "labels")? {
         None => Ok(BTreeMap::new()),
-        Some(json) => serde_json::from_str(&json)
-            .map_err(|source| StoreError::unreadable("labels", source)),
+        Some(json) => {
+            serde_json::from_str(&json).map_err(|source| StoreError::unreadable("labels", source))
+        }
     }
 }
 
@@ -170,11 +171,16 @@ fn status(row: &QueryResult) -> Result<Status, StoreError> {
     Status::ALL
         .into_iter()
         .find(|status| status.as_str() == word)
-        .ok_or(StoreError::Unreadable { column: "status", source: None })
+        .ok_or(StoreError::Unreadable {
+            column: "status",
+            source: None,
+        })
 }
 
 fn failure(row: &QueryResult) -> Result<Option<Failure>, StoreError> {
-    let Some(code) = maybe_text(row, "failure_code")? else { return Ok(None) };
+    let Some(code) = maybe_text(row, "failure_code")? else {
+        return Ok(None);
+    };
     Ok(Some(Failure {
         step: maybe_text(row, "failure_step")?,
         code,

@@ -46,7 +46,10 @@ impl Store {
         ));
         values.extend(shards.iter().map(|shard| Value::from(i32::from(*shard))));
         values.push(signed(limit).into());
-        let rows = self.db.query_all(self.backend.statement(&sql, values)).await?;
+        let rows = self
+            .db
+            .query_all(self.backend.statement(&sql, values))
+            .await?;
         rows.iter().map(DueSaga::read).collect()
     }
 
@@ -68,14 +71,23 @@ impl Store {
             "SELECT saga_id, seq, at, events_count, events FROM saga_events \
              WHERE saga_id IN ({marks}) ORDER BY saga_id, seq"
         );
-        let rows = self.db.query_all(self.backend.statement(&sql, values.clone())).await?;
+        let rows = self
+            .db
+            .query_all(self.backend.statement(&sql, values.clone()))
+            .await?;
         let mut journals: HashMap<Uuid, Vec<StoredTransition>> = HashMap::with_capacity(ids.len());
         for row in &rows {
             let saga: Uuid = column(row, "saga_id")?;
-            journals.entry(saga).or_default().push(StoredTransition::read(row)?);
+            journals
+                .entry(saga)
+                .or_default()
+                .push(StoredTransition::read(row)?);
         }
         let sql = format!("SELECT {SUMMARY_COLUMNS} FROM sagas s WHERE s.id IN ({marks})");
-        let rows = self.db.query_all(self.backend.statement(&sql, values)).await?;
+        let rows = self
+            .db
+            .query_all(self.backend.statement(&sql, values))
+            .await?;
         let mut summaries: HashMap<Uuid, SummaryRow> = HashMap::with_capacity(ids.len());
         for row in &rows {
             let summary = SummaryRow::read(row)?;
@@ -86,7 +98,10 @@ impl Store {
             .filter_map(|SagaId(id)| {
                 let summary = summaries.remove(id)?;
                 let transitions = journals.remove(id).unwrap_or_default();
-                Some(StoredSaga { summary, transitions })
+                Some(StoredSaga {
+                    summary,
+                    transitions,
+                })
             })
             .collect())
     }
@@ -104,8 +119,15 @@ impl Store {
              WHERE status IN ('running', 'compensating') AND shard IN ({})",
             marks(shards.len())
         );
-        let values = shards.iter().map(|shard| Value::from(i32::from(*shard))).collect();
-        match self.db.query_one(self.backend.statement(&sql, values)).await? {
+        let values = shards
+            .iter()
+            .map(|shard| Value::from(i32::from(*shard)))
+            .collect();
+        match self
+            .db
+            .query_one(self.backend.statement(&sql, values))
+            .await?
+        {
             Some(row) => super::dialect::number(&row, "unfinished"),
             None => Ok(0),
         }

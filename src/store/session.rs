@@ -47,8 +47,12 @@ impl MigrationTurn {
             }
         });
         match waited.await {
-            Ok(taken) => taken.map(|()| Self { session: Some(session) }),
-            Err(_elapsed) => Err(StoreError::MigrationBusy { after: MIGRATION_WAIT }),
+            Ok(taken) => taken.map(|()| Self {
+                session: Some(session),
+            }),
+            Err(_elapsed) => Err(StoreError::MigrationBusy {
+                after: MIGRATION_WAIT,
+            }),
         }
     }
 

@@ -52,7 +52,11 @@ pub(super) fn part_followers(batch: Vec<Pending>) -> (Vec<Pending>, Vec<Follower
 }
 
 fn start_key(pending: &Pending) -> Option<&StartKey> {
-    pending.entry.start.as_ref().and_then(|start| start.key.as_ref())
+    pending
+        .entry
+        .start
+        .as_ref()
+        .and_then(|start| start.key.as_ref())
 }
 
 /// A summary to be written, with what comes from elsewhere in the entries.
@@ -78,7 +82,10 @@ pub(super) struct Rows<'a> {
 impl<'a> Rows<'a> {
     /// The rows of these entries, but for those of the sagas to `skip`.
     pub(super) fn of(batch: &'a [Pending], skip: &HashSet<SagaId>) -> Self {
-        let mut rows = Self { entries: Vec::with_capacity(batch.len()), ..Self::default() };
+        let mut rows = Self {
+            entries: Vec::with_capacity(batch.len()),
+            ..Self::default()
+        };
         let mut places: HashMap<SagaId, usize> = HashMap::new();
         for pending in batch {
             let entry = &pending.entry;
@@ -88,14 +95,18 @@ impl<'a> Rows<'a> {
             rows.entries.push(pending);
             let mut labels = None;
             if let Some(start) = &entry.start {
-                rows.keys.extend(start.key.as_ref().map(|key| (key, entry.saga)));
+                rows.keys
+                    .extend(start.key.as_ref().map(|key| (key, entry.saga)));
                 let named = start.labels.iter();
-                rows.labels.extend(named.map(|(n, v)| (n.as_str(), v.as_str(), entry.saga)));
+                rows.labels
+                    .extend(named.map(|(n, v)| (n.as_str(), v.as_str(), entry.saga)));
                 if !start.labels.is_empty() {
                     labels = serde_json::to_string(&start.labels).ok();
                 }
             }
-            let Some(write) = &entry.summary else { continue };
+            let Some(write) = &entry.summary else {
+                continue;
+            };
             let last_seq = entry.transition.seq + u64::from(entry.transition.count.max(1)) - 1;
             let place = *places.entry(entry.saga).or_insert(rows.summaries.len());
             match rows.summaries.get_mut(place) {
@@ -122,6 +133,9 @@ impl<'a> Rows<'a> {
 
     /// How many facts they hold.
     pub(super) fn events(&self) -> u64 {
-        self.entries.iter().map(|pending| u64::from(pending.entry.transition.count)).sum()
+        self.entries
+            .iter()
+            .map(|pending| u64::from(pending.entry.transition.count))
+            .sum()
     }
 }

@@ -35,7 +35,10 @@ pub(super) async fn seen_keys(
         if lock && backend == Backend::MySql {
             sql.push_str(" LOCK IN SHARE MODE");
         }
-        let values = chunk.iter().map(|(key, _)| Value::from(key.key.as_str())).collect();
+        let values = chunk
+            .iter()
+            .map(|(key, _)| Value::from(key.key.as_str()))
+            .collect();
         let mut stored = HashMap::with_capacity(chunk.len());
         for row in on.query_all(backend.statement(&sql, values)).await? {
             let owner = SagaId(column::<Uuid>(&row, "saga_id")?);
@@ -84,7 +87,10 @@ pub(super) async fn find(
         for row in on.query_all(backend.statement(&sql, values)).await? {
             let saga = SagaId(column::<Uuid>(&row, "saga_id")?);
             let seq: u64 = number(&row, "seq")?;
-            stored.insert((saga, seq), (column::<i64>(&row, "at")?, text(&row, "events")?));
+            stored.insert(
+                (saga, seq),
+                (column::<i64>(&row, "at")?, text(&row, "events")?),
+            );
         }
         for pending in chunk {
             let transition = &pending.entry.transition;

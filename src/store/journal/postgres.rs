@@ -43,8 +43,11 @@ pub(super) async fn commit(
     let mut values: Vec<Value> = Vec::with_capacity(32);
     values.push(replica.into());
     values.push(epoch.into());
-    let (with_summaries, with_labels, with_keys) =
-        (!rows.summaries.is_empty(), !rows.labels.is_empty(), !rows.keys.is_empty());
+    let (with_summaries, with_labels, with_keys) = (
+        !rows.summaries.is_empty(),
+        !rows.labels.is_empty(),
+        !rows.keys.is_empty(),
+    );
     if with_keys {
         push_keys(&mut values, &rows);
     }
@@ -55,9 +58,8 @@ pub(super) async fn commit(
     if with_labels {
         push_labels(&mut values, &rows);
     }
-    let shape = usize::from(with_summaries)
-        + 2 * usize::from(with_labels)
-        + 4 * usize::from(with_keys);
+    let shape =
+        usize::from(with_summaries) + 2 * usize::from(with_labels) + 4 * usize::from(with_keys);
     let text = TEXTS.get(shape).map_or("", String::as_str);
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, text, values);
     let mut held = false;
@@ -74,17 +76,30 @@ pub(super) async fn commit(
         return Err(CommitError::Fenced);
     }
     if skipped.is_empty() {
-        return Ok(Done { seen: Seen::new(), rows: rows.count(), events: rows.events() });
+        return Ok(Done {
+            seen: Seen::new(),
+            rows: rows.count(),
+            events: rows.events(),
+        });
     }
-    let keys: Vec<_> =
-        rows.keys.iter().copied().filter(|(_, saga)| skipped.contains(saga)).collect();
+    let keys: Vec<_> = rows
+        .keys
+        .iter()
+        .copied()
+        .filter(|(_, saga)| skipped.contains(saga))
+        .collect();
     let seen = lookup::seen_keys(on, Backend::Postgres, &keys, false).await?;
     let written = Rows::of(batch, &skipped);
-    Ok(Done { seen, rows: written.count(), events: written.events() })
+    Ok(Done {
+        seen,
+        rows: written.count(),
+        events: written.events(),
+    })
 }
 
-static TEXTS: LazyLock<[String; 8]> =
-    LazyLock::new(|| std::array::from_fn(|shape| text(shape & 1 != 0, shape & 2 != 0, shape & 4 != 0)));
+static TEXTS: LazyLock<[String; 8]> = LazyLock::new(|| {
+    std::array::from_fn(|shape| text(shape & 1 != 0, shape & 2 != 0, shape & 4 != 0))
+});
 
 fn text(summaries: bool, labels: bool, keys: bool) -> String {
     let mut next = 0_usize;
@@ -215,11 +230,17 @@ fn push_summaries(values: &mut Vec<Value>, summaries: &[Summary<'_>]) {
         texts(writes().map(|write| write.definition.as_str())),
         longs(writes().map(|write| i64::from(write.version))),
         texts(writes().map(|write| write.key.as_deref().unwrap_or_default())),
-        texts(summaries.iter().map(|summary| summary.labels.as_deref().unwrap_or_default())),
+        texts(
+            summaries
+                .iter()
+                .map(|summary| summary.labels.as_deref().unwrap_or_default()),
+        ),
         texts(writes().map(|write| write.status.as_str())),
         ints(summaries.iter().map(flags)),
         texts(failures().map(|failure| {
-            failure.and_then(|failure| failure.step.as_deref()).unwrap_or_default()
+            failure
+                .and_then(|failure| failure.step.as_deref())
+                .unwrap_or_default()
         })),
         texts(failures().map(|failure| failure.map_or("", |failure| failure.code.as_str()))),
         texts(failures().map(|failure| failure.map_or("", |failure| failure.message.as_str()))),
@@ -233,7 +254,10 @@ fn push_summaries(values: &mut Vec<Value>, summaries: &[Summary<'_>]) {
 
 fn flags(summary: &Summary<'_>) -> i32 {
     let write = summary.write;
-    let step = write.failure.as_ref().is_some_and(|failure| failure.step.is_some());
+    let step = write
+        .failure
+        .as_ref()
+        .is_some_and(|failure| failure.step.is_some());
     [
         (write.suspended, SUSPENDED),
         (write.overdue, OVERDUE),
@@ -258,7 +282,10 @@ fn push_labels(values: &mut Vec<Value>, rows: &Rows<'_>) {
 fn push_keys(values: &mut Vec<Value>, rows: &Rows<'_>) {
     values.extend([
         texts(rows.keys.iter().map(|(key, _)| key.key.as_str())),
-        array(ArrayType::Bytes, rows.keys.iter().map(|(key, _)| key.digest.to_vec().into())),
+        array(
+            ArrayType::Bytes,
+            rows.keys.iter().map(|(key, _)| key.digest.to_vec().into()),
+        ),
         ids(rows.keys.iter().map(|(_, saga)| *saga)),
     ]);
 }

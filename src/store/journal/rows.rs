@@ -9,9 +9,7 @@
 
 use std::collections::HashSet;
 
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, TransactionTrait, Value,
-};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, TransactionTrait, Value};
 use uuid::Uuid;
 
 use super::Pending;
@@ -63,15 +61,22 @@ const SUMMARIES: Shape = Shape {
     ],
 };
 
-const LABELS: Shape =
-    Shape { table: "saga_labels", columns: "name, value, saga_id", count: 3, present: ["", ""] };
+const LABELS: Shape = Shape {
+    table: "saga_labels",
+    columns: "name, value, saga_id",
+    count: 3,
+    present: ["", ""],
+};
 
 const KEYS: Shape = Shape {
     table: "start_keys",
     columns: "start_key, digest, saga_id",
     count: 3,
     // Not INSERT IGNORE, which would also let data errors pass.
-    present: ["ON CONFLICT DO NOTHING", "ON DUPLICATE KEY UPDATE start_key = start_key"],
+    present: [
+        "ON CONFLICT DO NOTHING",
+        "ON DUPLICATE KEY UPDATE start_key = start_key",
+    ],
 };
 
 /// Says to a fresh connection what the journal needs of it.
@@ -133,7 +138,11 @@ async fn write(
     let mut seen = Seen::new();
     if !rows.keys.is_empty() {
         insert(on, backend, &KEYS, &rows.keys, |(key, saga), values| {
-            values.extend([key.key.as_str().into(), key.digest.to_vec().into(), saga.0.into()]);
+            values.extend([
+                key.key.as_str().into(),
+                key.digest.to_vec().into(),
+                saga.0.into(),
+            ]);
         })
         .await?;
         seen = lookup::seen_keys(on, backend, &rows.keys, true).await?;
@@ -154,14 +163,24 @@ async fn write(
     })
     .await?;
     insert(on, backend, &SUMMARIES, &rows.summaries, push_summary).await?;
-    insert(on, backend, &LABELS, &rows.labels, |(name, value, saga), values| {
-        values.extend([(*name).into(), (*value).into(), saga.0.into()]);
-    })
+    insert(
+        on,
+        backend,
+        &LABELS,
+        &rows.labels,
+        |(name, value, saga), values| {
+            values.extend([(*name).into(), (*value).into(), saga.0.into()]);
+        },
+    )
     .await?;
     if backend == Backend::Sqlite {
         check_fence(on, backend, replica, epoch).await?;
     }
-    Ok(Done { seen, rows: rows.count(), events: rows.events() })
+    Ok(Done {
+        seen,
+        rows: rows.count(),
+        events: rows.events(),
+    })
 }
 
 async fn check_fence(
@@ -170,7 +189,11 @@ async fn check_fence(
     replica: Uuid,
     epoch: i64,
 ) -> Result<(), CommitError> {
-    let lock = if backend == Backend::MySql { " LOCK IN SHARE MODE" } else { "" };
+    let lock = if backend == Backend::MySql {
+        " LOCK IN SHARE MODE"
+    } else {
+        ""
+    };
     let sql = format!("SELECT epoch FROM replicas WHERE id = ? AND epoch = ?{lock}");
     let statement = backend.statement(&sql, vec![replica.into(), epoch.into()]);
     match on.query_one(statement).await? {
@@ -187,7 +210,11 @@ async fn insert<T>(
     push: impl Fn(&T, &mut Vec<Value>),
 ) -> Result<(), StoreError> {
     let [sqlite, mysql] = shape.present;
-    let present = if backend == Backend::MySql { mysql } else { sqlite };
+    let present = if backend == Backend::MySql {
+        mysql
+    } else {
+        sqlite
+    };
     let mut rest = rows;
     for size in ROWS_OF_A_STATEMENT {
         while let Some((now, later)) = rest.split_at_checked(size) {

@@ -84,7 +84,13 @@ impl Writer {
         lease: Arc<Lease>,
         stop: CancellationToken,
     ) -> Self {
-        Self { shared, store, lease, stop, connection: None }
+        Self {
+            shared,
+            store,
+            lease,
+            stop,
+            connection: None,
+        }
     }
 
     /// Writes until it is told to stop and nothing waits, or until it is fenced.
@@ -123,8 +129,10 @@ impl Writer {
     /// Writes a batch, halving it until a bad entry is alone.
     async fn write(&mut self, batch: Vec<Pending>) -> Flow {
         let (own, followers) = batch::part_followers(batch);
-        let mut led: HashMap<SagaId, Option<Appended>> =
-            followers.iter().map(|follower| (follower.leader, None)).collect();
+        let mut led: HashMap<SagaId, Option<Appended>> = followers
+            .iter()
+            .map(|follower| (follower.leader, None))
+            .collect();
         let mut failed: HashMap<SagaId, AppendError> = HashMap::new();
         let mut parts = vec![own];
         while let Some(part) = parts.pop() {
@@ -204,7 +212,11 @@ impl Writer {
         uncertain: bool,
     ) -> Result<Done, CommitError> {
         if part.is_empty() {
-            return Ok(Done { seen: Seen::new(), rows: 0, events: 0 });
+            return Ok(Done {
+                seen: Seen::new(),
+                rows: 0,
+                events: 0,
+            });
         }
         let connection = match &self.connection {
             Some(connection) => connection.clone(),
@@ -218,7 +230,11 @@ impl Writer {
                 self.settle_found(part, &found.same);
                 self.drop_withdrawn(part, false);
                 if part.is_empty() {
-                    return Ok(Done { seen: Seen::new(), rows: 0, events: 0 });
+                    return Ok(Done {
+                        seen: Seen::new(),
+                        rows: 0,
+                        events: 0,
+                    });
                 }
             }
             match backend {
@@ -230,7 +246,10 @@ impl Writer {
         });
         match committed.await {
             Ok(outcome) => outcome,
-            Err(_elapsed) => Err(StoreError::Silent { after: COMMIT_TIMEOUT }.into()),
+            Err(_elapsed) => Err(StoreError::Silent {
+                after: COMMIT_TIMEOUT,
+            }
+            .into()),
         }
     }
 
@@ -271,15 +290,12 @@ impl Writer {
         }
     }
 
-    fn settle(
-        &self,
-        part: Vec<Pending>,
-        done: &Done,
-        led: &mut HashMap<SagaId, Option<Appended>>,
-    ) {
+    fn settle(&self, part: Vec<Pending>, done: &Done, led: &mut HashMap<SagaId, Option<Appended>>) {
         if done.rows > 0 {
             self.shared.commits.fetch_add(1, Ordering::Relaxed);
-            self.shared.rows.fetch_add(done.rows as u64, Ordering::Relaxed);
+            self.shared
+                .rows
+                .fetch_add(done.rows as u64, Ordering::Relaxed);
             self.shared.events.fetch_add(done.events, Ordering::Relaxed);
         }
         for pending in part {
@@ -287,7 +303,10 @@ impl Writer {
             let outcome = match done.seen.get(&saga) {
                 // What else there is of a saga that was not made has nowhere to go.
                 Some(_) if pending.entry.start.is_none() => Err(AppendError::Withdrawn),
-                Some((owner, digest)) => Ok(Appended::KeySeen { saga: *owner, digest: *digest }),
+                Some((owner, digest)) => Ok(Appended::KeySeen {
+                    saga: *owner,
+                    digest: *digest,
+                }),
                 None => Ok(Appended::Written),
             };
             if !led.is_empty()
@@ -308,11 +327,7 @@ impl Writer {
 
     /// Those that came second with a key learn whose it is; where the first failed they have their
     /// own turn, before all that waits.
-    fn settle_followers(
-        &self,
-        followers: Vec<Follower>,
-        led: &HashMap<SagaId, Option<Appended>>,
-    ) {
+    fn settle_followers(&self, followers: Vec<Follower>, led: &HashMap<SagaId, Option<Appended>>) {
         let mut again = Vec::new();
         for Follower { pending, leader } in followers {
             match led.get(&leader).copied().flatten() {
@@ -368,8 +383,9 @@ impl Writer {
         let behind: Vec<Pending> = {
             let mut queue = self.shared.queue();
             let waiting = std::mem::take(&mut queue.waiting);
-            let (behind, others): (Vec<_>, Vec<_>) =
-                waiting.into_iter().partition(|pending| pending.entry.saga == saga);
+            let (behind, others): (Vec<_>, Vec<_>) = waiting
+                .into_iter()
+                .partition(|pending| pending.entry.saga == saga);
             queue.waiting = others.into();
             behind
         };

@@ -36,13 +36,20 @@ impl Lease {
         let transaction = self.store.db.begin().await?;
         if self.store.backend == Backend::Sqlite {
             // A transaction that begins by reading cannot always go on to write.
-            self.run(&transaction, "UPDATE shards SET fence = fence WHERE shard = 0", vec![])
-                .await?;
+            self.run(
+                &transaction,
+                "UPDATE shards SET fence = fence WHERE shard = 0",
+                vec![],
+            )
+            .await?;
         }
         let rows = self.lock_shards(&transaction).await?;
         self.own_epoch(&transaction).await?;
-        let owners: BTreeSet<Uuid> =
-            rows.iter().filter_map(|row| row.owner).filter(|owner| *owner != self.id).collect();
+        let owners: BTreeSet<Uuid> = rows
+            .iter()
+            .filter_map(|row| row.owner)
+            .filter(|owner| *owner != self.id)
+            .collect();
         let mut gone = BTreeSet::new();
         for owner in owners {
             if self.raise_if_gone(&transaction, owner).await? {
@@ -85,8 +92,10 @@ impl Lease {
     /// Locks all shards, so that two replicas that claim do it one after the other.
     async fn lock_shards(&self, on: &DatabaseTransaction) -> Result<Vec<ShardRow>, StoreError> {
         let backend = self.store.backend;
-        let sql =
-            format!("SELECT shard, owner, fence FROM shards ORDER BY shard{}", backend.for_update());
+        let sql = format!(
+            "SELECT shard, owner, fence FROM shards ORDER BY shard{}",
+            backend.for_update()
+        );
         let rows = on.query_all(backend.statement(&sql, Vec::new())).await?;
         rows.iter()
             .map(|row| {
@@ -105,7 +114,10 @@ impl Lease {
             self.store.backend.for_update()
         );
         let values = vec![self.id.into(), self.epoch.into()];
-        match on.query_one(self.store.backend.statement(&sql, values)).await? {
+        match on
+            .query_one(self.store.backend.statement(&sql, values))
+            .await?
+        {
             Some(_) => Ok(()),
             None => Err(StoreError::LeaseLost),
         }
