@@ -68,10 +68,7 @@ impl Definition {
     /// The index of the step called `id`.
     #[must_use]
     pub fn step_named(&self, id: &str) -> Option<StepIndex> {
-        self.steps
-            .iter()
-            .find(|step| step.id == id)
-            .map(|step| step.index)
+        self.steps.iter().find(|step| step.id == id).map(|step| step.index)
     }
 
     /// Whether any `wait` step takes signals of this name.
@@ -123,8 +120,7 @@ impl Step {
     /// The step's compensation, when it declares one.
     #[must_use]
     pub fn compensation(&self) -> Option<&Compensation> {
-        self.action()
-            .and_then(|action| action.compensation.as_ref())
+        self.action().and_then(|action| action.compensation.as_ref())
     }
 }
 
@@ -308,11 +304,7 @@ impl RetryPolicy {
     };
 
     /// The built-in policy of compensations: they have to succeed, so they are tried longer.
-    pub const COMPENSATION: Self = Self {
-        attempts_max: 20,
-        max_ms: 300_000,
-        ..Self::ACTION
-    };
+    pub const COMPENSATION: Self = Self { attempts_max: 20, max_ms: 300_000, ..Self::ACTION };
 
     /// The wait in milliseconds after attempt `attempt` (from 1) failed; `draw` in [0, 1) is the
     /// chance that the caller drew.

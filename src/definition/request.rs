@@ -136,14 +136,7 @@ impl Call {
         phase: Phase,
         scope: &super::expression::Scope<'_>,
     ) -> Result<Request, ExpressionError> {
-        let _ = (
-            step,
-            phase,
-            scope,
-            json!(null),
-            Value::Null,
-            String::new().write_str(""),
-        );
+        let _ = (step, phase, scope, json!(null), Value::Null, String::new().write_str(""));
         let _: Option<&dyn Facts> = None;
         unimplemented!("H1")
     }

@@ -37,10 +37,7 @@ pub struct StepError {
 impl StepError {
     /// An error with this code and sentence.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            code: code.into(),
-            message: message.into(),
-        }
+        Self { code: code.into(), message: message.into() }
     }
 }
 
@@ -86,13 +83,8 @@ pub enum Status {
 
 impl Status {
     /// Every status.
-    pub const ALL: [Self; 5] = [
-        Self::Running,
-        Self::Compensating,
-        Self::Completed,
-        Self::Compensated,
-        Self::Failed,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Running, Self::Compensating, Self::Completed, Self::Compensated, Self::Failed];
 
     /// The word on the wire and in the tables.
     #[must_use]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use amends::saga::id::{SagaId, Timestamp};
 use amends::saga::outcome::Status;
-use amends::store::{Failure, ListFilter};
+use amends::store::{Entry, Failure, ListFilter};
 
 use crate::bed::{Bed, T0, saga, start, step, transition, write_all};
 
@@ -27,8 +27,8 @@ async fn listed(bed: &Bed, filter: ListFilter) -> Vec<u32> {
     numbers(&bed.store.list(&filter, None, 100).await.unwrap())
 }
 
-async fn every_filter_narrows_the_list(bed: Arc<Bed>) {
-    let journal = bed.writer().await;
+/// Eight sagas, each with something of its own.
+fn eight_sagas() -> Vec<Entry> {
     let mut entries: Vec<_> = (1..=8).map(start).collect();
     for (entry, n) in entries.iter_mut().zip(1..) {
         let write = entry.summary.as_mut().unwrap();
@@ -54,7 +54,11 @@ async fn every_filter_narrows_the_list(bed: Arc<Bed>) {
             labels.insert("half".to_owned(), "second".to_owned());
         }
     }
-    write_all(&journal, entries).await;
+    entries
+}
+
+#[allow(clippy::too_many_lines, reason = "a table")]
+fn filters_and_what_they_let_through() -> Vec<(ListFilter, Vec<u32>)> {
     let some = |text: &str| Some(text.to_owned());
     let labels = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
         pairs
@@ -63,7 +67,7 @@ async fn every_filter_narrows_the_list(bed: Arc<Bed>) {
             .collect()
     };
     let any = ListFilter::default;
-    let cases = [
+    vec![
         (any(), vec![8, 7, 6, 5, 4, 3, 2, 1]),
         (
             ListFilter {
@@ -174,8 +178,12 @@ async fn every_filter_narrows_the_list(bed: Arc<Bed>) {
             },
             vec![7],
         ),
-    ];
-    for (filter, expected) in cases {
+    ]
+}
+
+async fn every_filter_narrows_the_list(bed: Arc<Bed>) {
+    write_all(&bed.writer().await, eight_sagas()).await;
+    for (filter, expected) in filters_and_what_they_let_through() {
         assert_eq!(listed(&bed, filter.clone()).await, expected, "{filter:?}");
     }
 }
