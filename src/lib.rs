@@ -1,7 +1,10 @@
 //! `amends`, a saga coordinator. The map of the house is in `ARCHITECTURE.md`.
 
+pub mod api;
 pub mod cli;
 pub mod config;
 pub mod definition;
 pub mod dispatch;
+pub mod engine;
 pub mod saga;
+pub mod store;
