@@ -7,7 +7,9 @@ use super::output::{Output, Tone};
 /// What became of a saga, in one line.
 pub(super) fn closing(saga: &SagaView, output: &Output) -> String {
     let (symbol, tone) = mark(&saga.status);
-    let took = saga.finished_at.map(|at| format!("in {}", duration(at - saga.created_at)));
+    let took = saga
+        .finished_at
+        .map(|at| format!("in {}", duration(at - saga.created_at)));
     let detail = match (&saga.failure, &saga.output) {
         (Some(reason), _) => failure(reason),
         (None, Some(result)) if !result.is_null() => result.to_string(),
@@ -49,10 +51,16 @@ pub(super) fn saga(saga: &SagaView, output: &Output) -> Vec<String> {
     lines.push(format!(
         "{} {}",
         output.toned(tone, symbol),
-        output.toned(Tone::Strong, &format!("{} {}", saga.definition, saga.version)),
+        output.toned(
+            Tone::Strong,
+            &format!("{} {}", saga.definition, saga.version)
+        ),
     ));
     let time = |at: chrono::DateTime<chrono::Utc>| at.format("%Y-%m-%d %H:%M:%S%.3f").to_string();
-    let labels = saga.labels.iter().map(|(name, value)| format!("{name}:{value}"));
+    let labels = saga
+        .labels
+        .iter()
+        .map(|(name, value)| format!("{name}:{value}"));
     let labels = labels.collect::<Vec<_>>().join(" ");
     let members = [
         ("id", Some(saga.id.clone())),
@@ -63,13 +71,19 @@ pub(super) fn saga(saga: &SagaView, output: &Output) -> Vec<String> {
         ("output", saga.output.as_ref().map(ToString::to_string)),
         ("no output", saga.output_error.clone()),
         ("started", Some(time(saga.created_at))),
-        ("updated", Some(time(saga.updated_at)).filter(|_| saga.finished_at.is_none())),
+        (
+            "updated",
+            Some(time(saga.updated_at)).filter(|_| saga.finished_at.is_none()),
+        ),
         ("finished", saga.finished_at.map(time)),
         ("deadline", saga.deadline.map(time)),
     ];
     for (name, value) in members {
         let Some(value) = value else { continue };
-        lines.push(format!("  {} {value}", output.toned(Tone::Faint, &format!("{name:<9}"))));
+        lines.push(format!(
+            "  {} {value}",
+            output.toned(Tone::Faint, &format!("{name:<9}"))
+        ));
     }
     if !saga.steps.is_empty() {
         lines.push(String::new());
@@ -80,7 +94,11 @@ pub(super) fn saga(saga: &SagaView, output: &Output) -> Vec<String> {
 
 fn steps(steps: &[StepView], output: &Output) -> Vec<String> {
     let longest = |text: fn(&StepView) -> &str| {
-        steps.iter().map(|step| text(step).chars().count()).max().unwrap_or(0)
+        steps
+            .iter()
+            .map(|step| text(step).chars().count())
+            .max()
+            .unwrap_or(0)
     };
     let width = longest(|step| &step.id);
     let status_width = longest(|step| &step.status);
@@ -106,10 +124,21 @@ fn remarks(step: &StepView) -> String {
         0 | 1 => None,
         count => Some(format!("{count} {what}")),
     };
-    let took = step.started_at.zip(step.finished_at).map(|(from, to)| duration(to - from));
-    let next = step.next_attempt_at.map(|at| format!("next at {}", at.format("%H:%M:%S%.3f")));
-    let waits = step.waiting_for.as_deref().map(|what| format!("waits for {what}"));
-    let error = step.error.as_ref().map(|error| format!("{} ({})", error.code, error.message));
+    let took = step
+        .started_at
+        .zip(step.finished_at)
+        .map(|(from, to)| duration(to - from));
+    let next = step
+        .next_attempt_at
+        .map(|at| format!("next at {}", at.format("%H:%M:%S%.3f")));
+    let waits = step
+        .waiting_for
+        .as_deref()
+        .map(|what| format!("waits for {what}"));
+    let error = step
+        .error
+        .as_ref()
+        .map(|error| format!("{} ({})", error.code, error.message));
     let said = [
         took,
         times(step.attempts, "attempts"),
@@ -135,7 +164,10 @@ pub(super) fn list(sagas: &[SagaView], output: &Output) -> Vec<String> {
             saga.id,
             output.toned(tone, symbol),
             output.toned(tone, &format!("{:<12}", saga.status)),
-            output.toned(Tone::Faint, &saga.created_at.format("%Y-%m-%d %H:%M:%S").to_string()),
+            output.toned(
+                Tone::Faint,
+                &saga.created_at.format("%Y-%m-%d %H:%M:%S").to_string()
+            ),
             definition(saga),
             saga.key.as_deref().unwrap_or("-"),
             output.toned(Tone::Faint, &failure.unwrap_or_default()),

@@ -41,19 +41,37 @@ pub(super) struct Line {
 impl Line {
     fn of(symbol: &'static str, tone: Tone, text: impl Into<String>) -> Self {
         let (subject, aside) = (String::new(), String::new());
-        Self { symbol, tone, subject, text: text.into(), aside }
+        Self {
+            symbol,
+            tone,
+            subject,
+            text: text.into(),
+            aside,
+        }
     }
 
     fn aside(self, aside: impl Into<String>) -> Self {
-        Self { aside: aside.into(), ..self }
+        Self {
+            aside: aside.into(),
+            ..self
+        }
     }
 }
 
 impl Narrator {
     /// Tells of a saga with these steps.
     pub(super) fn new<'a>(clock: Clock, steps: impl IntoIterator<Item = &'a str>) -> Self {
-        let width = steps.into_iter().map(|step| step.chars().count()).max().unwrap_or(0);
-        Self { clock, width, origin: None, attempts: BTreeMap::new() }
+        let width = steps
+            .into_iter()
+            .map(|step| step.chars().count())
+            .max()
+            .unwrap_or(0);
+        Self {
+            clock,
+            width,
+            origin: None,
+            attempts: BTreeMap::new(),
+        }
     }
 
     /// A fact as it is printed; none when there is nothing to tell.
@@ -65,7 +83,11 @@ impl Narrator {
             Clock::Elapsed => format!("{:>6} ms", (fact.at - origin).num_milliseconds()),
         };
         let subject = format!("{:<width$}", line.subject, width = self.width);
-        let subject_tone = if line.subject.is_empty() { Tone::Plain } else { Tone::Strong };
+        let subject_tone = if line.subject.is_empty() {
+            Tone::Plain
+        } else {
+            Tone::Strong
+        };
         let told = format!(
             "{}  {} {}  {}  {}",
             output.toned(Tone::Faint, &time),
@@ -83,7 +105,10 @@ impl Narrator {
             Some(step) => self.line_of_step(step, fact),
             None => line_of_saga(fact),
         }?;
-        Some(Line { subject: fact.step.clone().unwrap_or_default(), ..line })
+        Some(Line {
+            subject: fact.step.clone().unwrap_or_default(),
+            ..line
+        })
     }
 
     fn line_of_step(&mut self, step: &str, fact: &Fact) -> Option<Line> {
@@ -92,7 +117,10 @@ impl Narrator {
         Some(match fact.r#type.as_str() {
             "attempt_started" => self.attempt_started(step, undoing, fact.at),
             "attempt_failed" => {
-                let wait = fact.retry_at.map(|at| duration(at - fact.at)).unwrap_or_default();
+                let wait = fact
+                    .retry_at
+                    .map(|at| duration(at - fact.at))
+                    .unwrap_or_default();
                 Line::of("…", Tone::Doubt, because).aside(format!("again in {wait}"))
             }
             "wait_started" => {
@@ -111,9 +139,11 @@ impl Narrator {
                 Line::of("✓", Tone::Good, "done").aside(self.took(step, false, fact.at))
             }
             "step_refused" => Line::of("✗", Tone::Bad, format!("refused: {because}")),
-            "step_unknown" => {
-                Line::of("?", Tone::Doubt, format!("nobody knows whether it was done: {because}"))
-            }
+            "step_unknown" => Line::of(
+                "?",
+                Tone::Doubt,
+                format!("nobody knows whether it was done: {because}"),
+            ),
             "step_skipped" => Line::of("·", Tone::Faint, "skipped"),
             "step_compensated" => match self.took(step, true, fact.at) {
                 took if took.is_empty() => Line::of("↺", Tone::Undone, "had nothing to undo"),
@@ -125,14 +155,21 @@ impl Narrator {
             "step_resolved" => resolved(fact),
             "late_reply" => {
                 let outcome = fact.outcome.as_deref().unwrap_or("");
-                Line::of("·", Tone::Faint, format!("a late reply ({outcome}) was ignored"))
+                Line::of(
+                    "·",
+                    Tone::Faint,
+                    format!("a late reply ({outcome}) was ignored"),
+                )
             }
             other => Line::of("·", Tone::Faint, other.replace('_', " ")),
         })
     }
 
     fn attempt_started(&mut self, step: &str, undoing: bool, at: DateTime<Utc>) -> Line {
-        let attempt = self.attempts.entry((step.to_owned(), undoing)).or_insert((0, at));
+        let attempt = self
+            .attempts
+            .entry((step.to_owned(), undoing))
+            .or_insert((0, at));
         *attempt = (attempt.0 + 1, at);
         let line = match (undoing, attempt.0) {
             (false, 1) => Line::of("→", Tone::Plain, "is asked"),
@@ -140,13 +177,19 @@ impl Narrator {
             (true, _) => Line::of("↺", Tone::Undone, "is being undone"),
         };
         let number = attempt.0;
-        if number > 1 { line.aside(format!("attempt {number}")) } else { line }
+        if number > 1 {
+            line.aside(format!("attempt {number}"))
+        } else {
+            line
+        }
     }
 
     /// How long the newest attempt took; nothing when there was none.
     fn took(&self, step: &str, undoing: bool, at: DateTime<Utc>) -> String {
         let attempt = self.attempts.get(&(step.to_owned(), undoing));
-        attempt.map(|(_, begun)| duration(at - *begun)).unwrap_or_default()
+        attempt
+            .map(|(_, begun)| duration(at - *begun))
+            .unwrap_or_default()
     }
 }
 
@@ -160,7 +203,11 @@ fn line_of_saga(fact: &Fact) -> Option<Line> {
         "saga_started" => {
             let definition = fact.definition.as_deref().unwrap_or("");
             let version = fact.version.unwrap_or(0);
-            let key = fact.key.as_ref().map(|key| format!("key {key}")).unwrap_or_default();
+            let key = fact
+                .key
+                .as_ref()
+                .map(|key| format!("key {key}"))
+                .unwrap_or_default();
             Line::of("·", Tone::Plain, format!("{definition} {version} begins")).aside(key)
         }
         "saga_compensating" => Line::of("↺", Tone::Undone, format!("turns back: {because}")),
@@ -170,15 +217,19 @@ fn line_of_saga(fact: &Fact) -> Option<Line> {
             .aside("a person has to decide: retry or resolve"),
         "saga_unblocked" => return None,
         "saga_completed" => {
-            let lost = fact.output_error.as_deref().map(|error| format!("without output: {error}"));
+            let lost = fact
+                .output_error
+                .as_deref()
+                .map(|error| format!("without output: {error}"));
             Line::of("✓", Tone::Good, "completed").aside(lost.unwrap_or_default())
         }
-        "saga_compensated" => {
-            Line::of("↺", Tone::Undone, "compensated: all that was done is undone")
-        }
-        "saga_cancelled" => {
-            Line::of("·", Tone::Plain, by("cancelled")).aside(fact.reason.clone().unwrap_or_default())
-        }
+        "saga_compensated" => Line::of(
+            "↺",
+            Tone::Undone,
+            "compensated: all that was done is undone",
+        ),
+        "saga_cancelled" => Line::of("·", Tone::Plain, by("cancelled"))
+            .aside(fact.reason.clone().unwrap_or_default()),
         "saga_suspended" => Line::of("…", Tone::Doubt, by("suspended")),
         "saga_resumed" => Line::of("→", Tone::Plain, by("resumed")),
         "saga_retried" => Line::of("→", Tone::Plain, by("retried")),
@@ -193,7 +244,11 @@ fn line_of_saga(fact: &Fact) -> Option<Line> {
 fn resolved(fact: &Fact) -> Line {
     let resolution = fact.resolution.as_deref().unwrap_or("");
     let actor = fact.actor.as_deref().unwrap_or("");
-    let line = Line::of("·", Tone::Plain, format!("resolved as {resolution} by {actor}"));
+    let line = Line::of(
+        "·",
+        Tone::Plain,
+        format!("resolved as {resolution} by {actor}"),
+    );
     line.aside(fact.note.clone().unwrap_or_default())
 }
 
@@ -211,7 +266,11 @@ pub(super) fn failure(failure: &Failure) -> String {
 }
 
 fn sentence(code: &str, message: &str) -> String {
-    if message.is_empty() { code.to_owned() } else { format!("{code} ({message})") }
+    if message.is_empty() {
+        code.to_owned()
+    } else {
+        format!("{code} ({message})")
+    }
 }
 
 fn moment(at: DateTime<Utc>) -> String {

@@ -50,22 +50,28 @@ impl Tone {
 
 impl Output {
     /// The process's standard output. Colours on a terminal, unless `NO_COLOR` says otherwise.
-    #[expect(clippy::disallowed_methods, reason = "NO_COLOR is no part of the configuration")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "NO_COLOR is no part of the configuration"
+    )]
     pub(super) fn of_process() -> Self {
         let stdout = std::io::stdout();
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let coloured = stdout.is_terminal() && !refused;
-        Self { to: Box::new(stdout), coloured }
+        Self {
+            to: Box::new(stdout),
+            coloured,
+        }
     }
 
     /// Prints a line.
     pub(super) fn line(&mut self, text: impl Display) -> Result<(), CliError> {
-        writeln!(self.to, "{text}").and_then(|()| self.to.flush()).map_err(|error| {
-            match error.kind() {
+        writeln!(self.to, "{text}")
+            .and_then(|()| self.to.flush())
+            .map_err(|error| match error.kind() {
                 ErrorKind::BrokenPipe => CliError::OutputClosed,
                 _ => CliError::io("the output", error),
-            }
-        })
+            })
     }
 
     /// Prints JSON over several lines.
