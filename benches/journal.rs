@@ -311,6 +311,7 @@ async fn bare_table(kind: &str, url: &str) -> DatabaseConnection {
     bare
 }
 
+#[expect(clippy::disallowed_methods, reason = "where the database servers are")]
 fn server(kind: &str) -> String {
     let (variable, usual) = match kind {
         "mariadb" => ("AMENDS_TEST_MARIADB", "mysql://root@127.0.0.1:3306/test"),

@@ -68,9 +68,12 @@ impl Output {
     pub(super) fn line(&mut self, text: impl Display) -> Result<(), CliError> {
         writeln!(self.to, "{text}")
             .and_then(|()| self.to.flush())
-            .map_err(|error| match error.kind() {
-                ErrorKind::BrokenPipe => CliError::OutputClosed,
-                _ => CliError::io("the output", error),
+            .map_err(|error| {
+                if error.kind() == ErrorKind::BrokenPipe {
+                    CliError::OutputClosed
+                } else {
+                    CliError::io("the output", error)
+                }
             })
     }
 
