@@ -81,7 +81,10 @@ fn server<T: Send + Sync + ?Sized + 'static>(
     configure: fn(&mut ServiceConfig),
 ) -> io::Result<Server> {
     let application = move || {
-        ActixApp::new().app_data(data.clone()).wrap(from_fn(edge::dress)).configure(configure)
+        ActixApp::new()
+            .app_data(data.clone())
+            .wrap(from_fn(edge::dress))
+            .configure(configure)
     };
     let server = HttpServer::new(application)
         .workers(workers.max(1))

@@ -43,7 +43,10 @@ enum Verdict {
 #[must_use]
 pub fn main() -> ExitCode {
     // Whoever uses TLS first would panic without a provider; there is one for all.
-    if rustls::crypto::ring::default_provider().install_default().is_err() {
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
         tracing::debug!("a TLS provider was installed before");
     }
     let arguments = Arguments::parse();
@@ -78,7 +81,10 @@ fn runtime(command: &Command) -> Result<tokio::runtime::Runtime, CliError> {
         | Command::Signal(_)
         | Command::Graph(_) => tokio::runtime::Builder::new_current_thread(),
     };
-    builder.enable_all().build().map_err(|source| CliError::io("the runtime", source))
+    builder
+        .enable_all()
+        .build()
+        .map_err(|source| CliError::io("the runtime", source))
 }
 
 async fn run(command: Command) -> Result<Verdict, CliError> {

@@ -18,8 +18,13 @@ use super::watch;
 pub(super) async fn start(start: Start, mut output: Output) -> Result<Verdict, CliError> {
     let client = start.connection.client()?;
     let mut body = json!({ "definition": start.name });
-    let labels = (!start.labels.is_empty())
-        .then(|| start.labels.iter().map(|(name, value)| (name.clone(), json!(value))).collect());
+    let labels = (!start.labels.is_empty()).then(|| {
+        start
+            .labels
+            .iter()
+            .map(|(name, value)| (name.clone(), json!(value)))
+            .collect()
+    });
     let input = start.input.as_deref().map(json_or_file).transpose()?;
     let members = [
         ("version", start.version.map(Value::from)),
@@ -28,7 +33,9 @@ pub(super) async fn start(start: Start, mut output: Output) -> Result<Verdict, C
         ("input", input),
     ];
     if let Some(object) = body.as_object_mut() {
-        let given = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        let given = members
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)));
         object.extend(given);
     }
     let mut request = client.request(Method::POST, &["sagas"]).json(&body);
@@ -57,7 +64,9 @@ fn json_or_file(text: &str) -> Result<Value, CliError> {
         (text, std::fs::read_to_string(text))
     };
     let content = content.map_err(|error| {
-        CliError::Usage(format!("--input is neither JSON nor a file that can be read: {error}"))
+        CliError::Usage(format!(
+            "--input is neither JSON nor a file that can be read: {error}"
+        ))
     })?;
     serde_json::from_str(&content)
         .map_err(|error| CliError::Usage(format!("{name} does not hold JSON: {error}")))
@@ -103,10 +112,15 @@ pub(super) async fn resolve(resolve: Resolve, mut output: Output) -> Result<Verd
 /// `amends signal ID NAME`
 pub(super) async fn signal(signal: Signal, mut output: Output) -> Result<Verdict, CliError> {
     let client = signal.connection.client()?;
-    let payload = signal.payload.as_deref().map(|text| json_of("--payload", text)).transpose()?;
+    let payload = signal
+        .payload
+        .as_deref()
+        .map(|text| json_of("--payload", text))
+        .transpose()?;
     let path = ["sagas", &signal.id, "signals", &signal.name];
-    let mut request =
-        client.request(Method::POST, &path).json(&payload.unwrap_or_default());
+    let mut request = client
+        .request(Method::POST, &path)
+        .json(&payload.unwrap_or_default());
     if let Some(key) = &signal.idempotency_key {
         request = request.header("idempotency-key", key);
     }

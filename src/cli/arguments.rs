@@ -29,11 +29,15 @@ pub(super) enum Command {
     #[command(after_help = "Example:\n    amends check sagas/*.yaml")]
     Check(Check),
     /// Start a saga.
-    #[command(after_help = "Example:\n    amends start money_transfer --wait \\\n        \
-        --input '{\"from\": \"A\", \"to\": \"B\", \"amount\": 100, \"currency\": \"EUR\"}'")]
+    #[command(
+        after_help = "Example:\n    amends start money_transfer --wait \\\n        \
+        --input '{\"from\": \"A\", \"to\": \"B\", \"amount\": 100, \"currency\": \"EUR\"}'"
+    )]
     Start(Start),
     /// List sagas, newest first.
-    #[command(after_help = "Example:\n    amends list --status failed --definition order_fulfilment")]
+    #[command(
+        after_help = "Example:\n    amends list --status failed --definition order_fulfilment"
+    )]
     List(List),
     /// Show a saga with its steps.
     #[command(after_help = "Example:\n    amends get 0198c7c4-aaaa-7000-8000-000000000000")]
@@ -42,8 +46,10 @@ pub(super) enum Command {
     #[command(after_help = "Example:\n    amends watch 0198c7c4-aaaa-7000-8000-000000000000")]
     Watch(OneSaga),
     /// Turn a saga back.
-    #[command(after_help = "Example:\n    amends cancel 0198c7c4-aaaa-7000-8000-000000000000 \
-        --reason 'the customer changed their mind'")]
+    #[command(
+        after_help = "Example:\n    amends cancel 0198c7c4-aaaa-7000-8000-000000000000 \
+        --reason 'the customer changed their mind'"
+    )]
     Cancel(Cancel),
     /// Send nothing new for a saga until it is resumed.
     #[command(after_help = "Example:\n    amends suspend 0198c7c4-aaaa-7000-8000-000000000000")]
@@ -55,15 +61,21 @@ pub(super) enum Command {
     #[command(after_help = "Example:\n    amends retry 0198c7c4-aaaa-7000-8000-000000000000")]
     Retry(OneSaga),
     /// Record that a step was settled by hand.
-    #[command(after_help = "Example:\n    amends resolve 0198c7c4-aaaa-7000-8000-000000000000 ship \
-        \\\n        --outcome succeeded --note 'sent by courier' --output '{\"tracking\": \"X1\"}'")]
+    #[command(
+        after_help = "Example:\n    amends resolve 0198c7c4-aaaa-7000-8000-000000000000 ship \
+        \\\n        --outcome succeeded --note 'sent by courier' --output '{\"tracking\": \"X1\"}'"
+    )]
     Resolve(Resolve),
     /// Send a signal to a saga that waits for it, or will.
-    #[command(after_help = "Example:\n    amends signal 0198c7c4-aaaa-7000-8000-000000000000 \
-        approved --payload '{\"by\": \"ann\"}'")]
+    #[command(
+        after_help = "Example:\n    amends signal 0198c7c4-aaaa-7000-8000-000000000000 \
+        approved --payload '{\"by\": \"ann\"}'"
+    )]
     Signal(Signal),
     /// Draw the steps of a definition.
-    #[command(after_help = "Example:\n    amends graph sagas/travel_booking.yaml --format svg > t.svg")]
+    #[command(
+        after_help = "Example:\n    amends graph sagas/travel_booking.yaml --format svg > t.svg"
+    )]
     Graph(Graph),
 }
 
@@ -71,10 +83,20 @@ pub(super) enum Command {
 #[derive(Args, Clone, Debug)]
 pub(super) struct Connection {
     /// Where the coordinator's API is.
-    #[arg(long, env = "AMENDS_URL", default_value = "http://localhost:8080", value_name = "URL")]
+    #[arg(
+        long,
+        env = "AMENDS_URL",
+        default_value = "http://localhost:8080",
+        value_name = "URL"
+    )]
     pub(super) url: String,
     /// The credential to show.
-    #[arg(long, env = "AMENDS_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(
+        long,
+        env = "AMENDS_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
     pub(super) token: Option<String>,
     /// Print JSON, for machines.
     #[arg(long)]
@@ -303,10 +325,20 @@ pub(super) struct Graph {
     #[arg(long = "definition-version", value_name = "N")]
     pub(super) version: Option<u32>,
     /// Where the coordinator's API is.
-    #[arg(long, env = "AMENDS_URL", default_value = "http://localhost:8080", value_name = "URL")]
+    #[arg(
+        long,
+        env = "AMENDS_URL",
+        default_value = "http://localhost:8080",
+        value_name = "URL"
+    )]
     pub(super) url: String,
     /// The credential to show.
-    #[arg(long, env = "AMENDS_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(
+        long,
+        env = "AMENDS_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
     pub(super) token: Option<String>,
 }
 
@@ -343,7 +375,10 @@ mod tests {
     #[test]
     fn every_command_has_an_example() {
         for command in Arguments::command().get_subcommands() {
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
             let call = format!("amends {}", command.get_name());
             assert!(help.contains(&call), "{call}");
         }
@@ -352,15 +387,28 @@ mod tests {
     #[test]
     fn commands_are_read() {
         let lines = [
-            "demo", "demo --exit", "demo --participants 127.0.0.1:9000", "serve --strict",
+            "demo",
+            "demo --exit",
+            "demo --participants 127.0.0.1:9000",
+            "serve --strict",
             "serve --config a.yaml --listen 127.0.0.1:0 --management 127.0.0.1:0 --print-config",
-            "serve --database sqlite://x.db --sagas s", "migrate --check", "check a.yaml b.yaml",
-            "check a.yaml --config c.yaml --json", "start order --input {} --key K --wait",
+            "serve --database sqlite://x.db --sagas s",
+            "migrate --check",
+            "check a.yaml b.yaml",
+            "check a.yaml --config c.yaml --json",
+            "start order --input {} --key K --wait",
             "start order --label a:b --label c:d --definition-version 2 --idempotency-key k",
-            "list --status running --status failed --label a:b --limit 5 --json", "get ID",
-            "watch ID --url http://h:1 --token t", "cancel ID --reason R", "suspend ID",
-            "resume ID", "retry ID", "resolve ID STEP --outcome skipped --note N --output {}",
-            "signal ID NAME --payload 1", "graph order --format json", "graph order",
+            "list --status running --status failed --label a:b --limit 5 --json",
+            "get ID",
+            "watch ID --url http://h:1 --token t",
+            "cancel ID --reason R",
+            "suspend ID",
+            "resume ID",
+            "retry ID",
+            "resolve ID STEP --outcome skipped --note N --output {}",
+            "signal ID NAME --payload 1",
+            "graph order --format json",
+            "graph order",
         ];
         for line in lines {
             let words = std::iter::once("amends").chain(line.split(' '));
@@ -371,9 +419,16 @@ mod tests {
     #[test]
     fn what_is_used_wrongly_ends_with_two() {
         let lines = [
-            "list --limit 0", "list --limit 501", "resolve ID STEP --outcome done --note N",
-            "resolve ID STEP --outcome skipped", "start", "check", "start o --label x", "nothing",
-            "graph x --format pdf", "demo --exit --participants 127.0.0.1:1",
+            "list --limit 0",
+            "list --limit 501",
+            "resolve ID STEP --outcome done --note N",
+            "resolve ID STEP --outcome skipped",
+            "start",
+            "check",
+            "start o --label x",
+            "nothing",
+            "graph x --format pdf",
+            "demo --exit --participants 127.0.0.1:1",
         ];
         for line in lines {
             let words = std::iter::once("amends").chain(line.split(' '));

@@ -9,7 +9,9 @@ use super::arguments::Check;
 use super::error::CliError;
 use super::output::{Output, Tone};
 use crate::config::{Config, Sources};
-use crate::definition::{Definition, Problem, Severity, Surroundings, check, conflicts, unsupported};
+use crate::definition::{
+    Definition, Problem, Severity, Surroundings, check, conflicts, unsupported,
+};
 
 /// A problem and its file.
 #[derive(Debug, Serialize)]
@@ -22,12 +24,18 @@ struct Found<'a> {
 /// `amends check FILE…`
 pub(super) fn run(arguments: &Check, output: &mut Output) -> Result<Verdict, CliError> {
     let surroundings = surroundings(arguments.config.as_deref())?;
-    let files = arguments.files.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+    let files = arguments
+        .files
+        .iter()
+        .map(|path| read(path))
+        .collect::<Result<Vec<_>, _>>()?;
     let found = check_all(&files, surroundings.as_ref());
     if arguments.json {
         let problems: Vec<_> = found
             .iter()
-            .flat_map(|(file, problems)| problems.iter().map(move |problem| Found { file, problem }))
+            .flat_map(|(file, problems)| {
+                problems.iter().map(move |problem| Found { file, problem })
+            })
             .collect();
         output.json(&serde_json::json!({ "problems": problems }))?;
     } else {
@@ -38,7 +46,11 @@ pub(super) fn run(arguments: &Check, output: &mut Output) -> Result<Verdict, Cli
         }
         output.line(summary(&found, output))?;
     }
-    Ok(if count(&found, Severity::Error) == 0 { Verdict::Yes } else { Verdict::No })
+    Ok(if count(&found, Severity::Error) == 0 {
+        Verdict::Yes
+    } else {
+        Verdict::No
+    })
 }
 
 fn surroundings(config: Option<&Path>) -> Result<Option<Surroundings>, CliError> {
@@ -60,8 +72,10 @@ fn check_all(
     files: &[(String, String)],
     surroundings: Option<&Surroundings>,
 ) -> Vec<(String, Vec<Problem>)> {
-    let checked: Vec<_> =
-        files.iter().map(|(name, source)| (name, check(source, surroundings))).collect();
+    let checked: Vec<_> = files
+        .iter()
+        .map(|(name, source)| (name, check(source, surroundings)))
+        .collect();
     let good: Vec<(&str, &Definition)> = checked
         .iter()
         .filter_map(|(name, checked)| Some((name.as_str(), checked.definition.as_deref()?)))
@@ -99,7 +113,10 @@ fn line(file: &str, problem: &Problem, output: &Output) -> String {
     };
     format!(
         "{}: {}: {} {}",
-        output.toned(Tone::Strong, &format!("{file}:{}:{}", problem.line, problem.column)),
+        output.toned(
+            Tone::Strong,
+            &format!("{file}:{}:{}", problem.line, problem.column)
+        ),
         output.toned(tone, word),
         problem.message,
         output.toned(Tone::Faint, &format!("[{}]", problem.code)),
@@ -107,7 +124,10 @@ fn line(file: &str, problem: &Problem, output: &Output) -> String {
 }
 
 fn summary(found: &[(String, Vec<Problem>)], output: &Output) -> String {
-    let (errors, warnings) = (count(found, Severity::Error), count(found, Severity::Warning));
+    let (errors, warnings) = (
+        count(found, Severity::Error),
+        count(found, Severity::Warning),
+    );
     let plural = |count: usize, word: &str| match count {
         1 => format!("1 {word}"),
         count => format!("{count} {word}s"),
@@ -117,11 +137,59 @@ fn summary(found: &[(String, Vec<Problem>)], output: &Output) -> String {
         return output.toned(Tone::Good, &format!("✓ {files}, nothing found"));
     }
     let tone = if errors > 0 { Tone::Bad } else { Tone::Doubt };
-    let said = format!("{files}: {}, {}", plural(errors, "error"), plural(warnings, "warning"));
+    let said = format!(
+        "{files}: {}, {}",
+        plural(errors, "error"),
+        plural(warnings, "warning")
+    );
     output.toned(tone, &said)
 }
 
 fn count(found: &[(String, Vec<Problem>)], severity: Severity) -> usize {
     let problems = found.iter().flat_map(|(_, problems)| problems);
-    problems.filter(|problem| problem.severity == severity).count()
+    problems
+        .filter(|problem| problem.severity == severity)
+        .count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "name: a\nversion: 1\nsteps:\n  - { id: s, delay: 1s }\n";
+
+    fn file(name: &str, source: &str) -> (String, String) {
+        (name.to_owned(), source.to_owned())
+    }
+
+    #[test]
+    fn a_problem_has_its_place() {
+        let files = [
+            file("a.yaml", GOOD),
+            file("b.yaml", "name: b\nversion: x\nsteps: []\n"),
+        ];
+        let found = check_all(&files, None);
+        assert_eq!(found[0].1, []);
+        assert!(count(&found, Severity::Error) >= 2);
+        let first = line("b.yaml", &found[1].1[0], &Output::plain());
+        assert!(first.starts_with("b.yaml:2:10: error: "), "{first}");
+    }
+
+    #[test]
+    fn files_that_contradict_each_other_are_told() {
+        let other = GOOD.replace("1s", "2s");
+        let files = [file("a.yaml", GOOD), file("b.yaml", &other)];
+        let found = check_all(&files, None);
+        assert_eq!(found[1].1[0].code, "version_conflict");
+        assert_eq!(
+            summary(&found, &Output::plain()),
+            "2 files: 1 error, 0 warnings"
+        );
+    }
+
+    #[test]
+    fn nothing_found_is_said() {
+        let found = check_all(&[file("a.yaml", GOOD)], None);
+        assert_eq!(summary(&found, &Output::plain()), "✓ 1 file, nothing found");
+    }
 }

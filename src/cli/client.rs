@@ -76,9 +76,18 @@ pub(super) struct MemberProblem {
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{} ({})", self.detail.trim_end_matches('.'), self.code)?;
+        write!(
+            formatter,
+            "{} ({})",
+            self.detail.trim_end_matches('.'),
+            self.code
+        )?;
         self.errors.iter().try_for_each(|error| {
-            let pointer = if error.pointer.is_empty() { "the body" } else { &error.pointer };
+            let pointer = if error.pointer.is_empty() {
+                "the body"
+            } else {
+                &error.pointer
+            };
             write!(formatter, "\n  {pointer}: {}", error.detail)
         })
     }
@@ -98,7 +107,9 @@ impl ClientError {
 impl Client {
     /// A client of the coordinator at `base`.
     pub(super) fn new(base: &str, token: Option<&str>) -> Result<Self, ClientError> {
-        let wrong = || ClientError::Url { text: base.to_owned() };
+        let wrong = || ClientError::Url {
+            text: base.to_owned(),
+        };
         let url = Url::parse(base).map_err(|_wrong| wrong())?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(wrong());
@@ -107,9 +118,16 @@ impl Client {
             .timeout(ANSWER_TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
             .user_agent(concat!("amends/", env!("CARGO_PKG_VERSION")));
-        let unusable = |source| ClientError::Unreachable { base: url.clone(), source };
+        let unusable = |source| ClientError::Unreachable {
+            base: url.clone(),
+            source,
+        };
         let http = builder.build().map_err(unusable)?;
-        Ok(Self { base: url, token: token.map(str::to_owned), http })
+        Ok(Self {
+            base: url,
+            token: token.map(str::to_owned),
+            http,
+        })
     }
 
     /// A request to the API; the path's segments are encoded.
@@ -131,7 +149,8 @@ impl Client {
         path: &[&str],
         query: &[(&str, String)],
     ) -> Result<T, ClientError> {
-        self.send(self.request(Method::GET, path).query(query)).await
+        self.send(self.request(Method::GET, path).query(query))
+            .await
     }
 
     /// POST with a JSON body.
@@ -148,11 +167,17 @@ impl Client {
         &self,
         request: RequestBuilder,
     ) -> Result<T, ClientError> {
-        let unreachable = |source| ClientError::Unreachable { base: self.base.clone(), source };
+        let unreachable = |source| ClientError::Unreachable {
+            base: self.base.clone(),
+            source,
+        };
         let answer = request.send().await.map_err(unreachable)?;
         let status = answer.status();
         let body = answer.bytes().await.map_err(unreachable)?;
-        let strange = || ClientError::Strange { base: self.base.clone(), status: status.as_u16() };
+        let strange = || ClientError::Strange {
+            base: self.base.clone(),
+            status: status.as_u16(),
+        };
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|_wrong| strange());
         }

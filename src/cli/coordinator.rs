@@ -48,7 +48,12 @@ impl Coordinator {
         let catalogue = definitions(config, &store).await?;
         let dispatcher = Dispatcher::new(&config.participants)?;
         let settings = engine_settings(config);
-        let parts = EngineParts { store: store.clone(), dispatcher, catalogue, settings };
+        let parts = EngineParts {
+            store: store.clone(),
+            dispatcher,
+            catalogue,
+            settings,
+        };
         let engine = Engine::launch(parts);
         let engine = cell.get_or_init(|| engine).clone();
         let app = App {
@@ -62,7 +67,12 @@ impl Coordinator {
             .map_err(|source| CliError::io("the API cannot be served", source))?;
         let tasks = TaskTracker::new();
         let api = run(server, &tasks);
-        Ok(Self { engine, store, api, tasks })
+        Ok(Self {
+            engine,
+            store,
+            api,
+            tasks,
+        })
     }
 
     /// The engine.
@@ -77,7 +87,10 @@ impl Coordinator {
         self.tasks.close();
         self.tasks.wait().await;
         if let Err(error) = self.store.close().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the database was not closed");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the database was not closed"
+            );
         }
     }
 }
@@ -122,7 +135,11 @@ impl Management {
 /// Listens on an address.
 pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, CliError> {
     let open = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }?;
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)?.into_std()
@@ -167,7 +184,11 @@ async fn open_database(config: &Config) -> Result<Store, CliError> {
 /// The database, whatever its schema.
 pub(super) async fn connect(config: &Config) -> Result<Store, StoreError> {
     let url = config.database.url.as_str().to_owned();
-    Store::connect(&DatabaseSettings { url, pool: config.database.pool }).await
+    Store::connect(&DatabaseSettings {
+        url,
+        pool: config.database.pool,
+    })
+    .await
 }
 
 /// The published definitions. What a check finds is logged; an error ends a strict start.
@@ -175,8 +196,14 @@ async fn definitions(config: &Config, store: &Store) -> Result<Catalogue, CliErr
     let (catalogue, problems) =
         Catalogue::load(store, &config.sagas.directory, &config.surroundings()).await?;
     problems.iter().for_each(log_problem);
-    let bad = problems.iter().any(|found| found.problem.severity == Severity::Error);
-    if bad && config.sagas.strict { Err(CliError::BadDefinition) } else { Ok(catalogue) }
+    let bad = problems
+        .iter()
+        .any(|found| found.problem.severity == Severity::Error);
+    if bad && config.sagas.strict {
+        Err(CliError::BadDefinition)
+    } else {
+        Ok(catalogue)
+    }
 }
 
 fn log_problem(found: &FileProblem) {
@@ -209,7 +236,9 @@ fn engine_settings(config: &Config) -> EngineSettings {
 /// Writes logs to the standard error.
 pub(super) fn log(format: LogFormat, filter: &str) {
     let filter = EnvFilter::builder().parse_lossy(filter);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let installed = match format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
         LogFormat::Text => builder.try_init(),
@@ -232,7 +261,10 @@ impl Signals {
             signal(kind).map_err(|source| CliError::io("signals cannot be listened for", source))
         };
         let terminate = of(SignalKind::terminate())?;
-        Ok(Self { terminate, interrupt: of(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate,
+            interrupt: of(SignalKind::interrupt())?,
+        })
     }
 
     /// The next of them.

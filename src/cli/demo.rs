@@ -53,7 +53,9 @@ async fn only_participants(
 ) -> Result<Verdict, CliError> {
     let beside = Beside::listen(address)?;
     let at = beside.participants.address();
-    output.line(format!("participants at http://{at}/NAME, their ledger at http://{at}/ledger"))?;
+    output.line(format!(
+        "participants at http://{at}/NAME, their ledger at http://{at}/ledger"
+    ))?;
     signals.next().await;
     beside.stop().await;
     Ok(Verdict::Yes)
@@ -67,12 +69,13 @@ async fn show(
 ) -> Result<Verdict, CliError> {
     let beside = Beside::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     let listener = listen()?;
-    let address = listener.local_addr().map_err(|source| CliError::io("the API", source))?;
+    let address = listener
+        .local_addr()
+        .map_err(|source| CliError::io("the API", source))?;
     let config = configuration(folder, &beside.participants, address)?;
     coordinator::log(LogFormat::Text, &config.telemetry.filter);
     let store = coordinator::database(&config).await?;
-    let coordinator =
-        Coordinator::launch(&config, store, listener, &EngineCell::default()).await?;
+    let coordinator = Coordinator::launch(&config, store, listener, &EngineCell::default()).await?;
     let url = format!("http://{address}");
     let client = Client::new(&url, None)?;
     introduce(&url, folder, &beside.participants, output)?;
@@ -105,7 +108,9 @@ async fn tell(
         }
     };
     if tokio::time::timeout(READY_WITHIN, ready).await.is_err() {
-        return Err(CliError::NoAnswer("the coordinator did not get ready".to_owned()));
+        return Err(CliError::NoAnswer(
+            "the coordinator did not get ready".to_owned(),
+        ));
     }
     orders::run(client, output).await.map(Some)
 }
@@ -135,7 +140,10 @@ impl Beside {
             .map_err(|source| CliError::io(format!("{address} cannot be listened on"), source))?;
         let tasks = TaskTracker::new();
         tasks.spawn(server);
-        Ok(Self { participants, tasks })
+        Ok(Self {
+            participants,
+            tasks,
+        })
     }
 
     async fn stop(self) {
@@ -166,7 +174,10 @@ fn configuration(
     let database = folder.path().join("amends.db");
     let mut flags = vec![
         ("server.listen".to_owned(), address.to_string()),
-        ("database.url".to_owned(), format!("sqlite://{}", database.display())),
+        (
+            "database.url".to_owned(),
+            format!("sqlite://{}", database.display()),
+        ),
         ("sagas.directory".to_owned(), sagas.display().to_string()),
     ];
     for name in sample::participants() {
@@ -175,7 +186,10 @@ fn configuration(
     let mut sources = Sources::of_process(None, flags);
     sources.directory = folder.path().to_owned();
     sources.environment.retain(|name, _| name == "RUST_LOG");
-    sources.environment.entry("RUST_LOG".to_owned()).or_insert_with(|| "off".to_owned());
+    sources
+        .environment
+        .entry("RUST_LOG".to_owned())
+        .or_insert_with(|| "off".to_owned());
     Ok(Config::load(&sources)?)
 }
 
@@ -192,8 +206,14 @@ fn introduce(
     output.line("")?;
     let parts = [
         ("coordinator", url.to_owned()),
-        ("database", format!("{} (gone when the demo ends)", database.display())),
-        ("participants", format!("http://{at} (inventory, payment, shipping and more)")),
+        (
+            "database",
+            format!("{} (gone when the demo ends)", database.display()),
+        ),
+        (
+            "participants",
+            format!("http://{at} (inventory, payment, shipping and more)"),
+        ),
     ];
     for (name, place) in parts {
         let name = format!("{name:<12}");
@@ -203,7 +223,9 @@ fn introduce(
 }
 
 fn invite(address: SocketAddr, output: &mut Output) -> Result<(), CliError> {
-    let program = std::env::args_os().next().unwrap_or_else(|| "amends".into());
+    let program = std::env::args_os()
+        .next()
+        .unwrap_or_else(|| "amends".into());
     let program = program.display();
     let url = match address.port() {
         PORT => String::new(),
@@ -214,5 +236,7 @@ fn invite(address: SocketAddr, output: &mut Output) -> Result<(), CliError> {
     output.line(output.toned(Tone::Strong, &serving))?;
     output.line("")?;
     output.line(format!("   {program} list{url}"))?;
-    output.line(format!("   {program} start money_transfer{url} --wait --input '{TRY_INPUT}'"))
+    output.line(format!(
+        "   {program} start money_transfer{url} --wait --input '{TRY_INPUT}'"
+    ))
 }

@@ -56,7 +56,10 @@ pub(super) enum CliError {
 impl CliError {
     /// What could not be done with `what`.
     pub(super) fn io(what: impl Into<String>, source: io::Error) -> Self {
-        Self::Io { what: what.into(), source }
+        Self::Io {
+            what: what.into(),
+            source,
+        }
     }
 
     fn status(&self) -> u8 {

@@ -36,20 +36,35 @@ async fn published(arguments: &Graph) -> Result<String, CliError> {
     let name = arguments.definition.as_str();
     let version = arguments.version.map(|version| version.to_string());
     let answer: Value = match &version {
-        Some(version) => client.get(&["definitions", name, "versions", version], &[]).await?,
+        Some(version) => {
+            client
+                .get(&["definitions", name, "versions", version], &[])
+                .await?
+        }
         None => client.get(&["definitions", name], &[]).await?,
     };
-    Ok(answer.get("definition").map(ToString::to_string).unwrap_or_default())
+    Ok(answer
+        .get("definition")
+        .map(ToString::to_string)
+        .unwrap_or_default())
 }
 
 fn compiled(name: &str, source: &str) -> Result<Arc<Definition>, CliError> {
     let checked = check(source, None);
     checked.definition.ok_or_else(|| {
-        let first = checked.problems.iter().find(|problem| problem.severity == Severity::Error);
+        let first = checked
+            .problems
+            .iter()
+            .find(|problem| problem.severity == Severity::Error);
         let said = first.map(|problem| {
-            format!("{name}:{}:{}: {}", problem.line, problem.column, problem.message)
+            format!(
+                "{name}:{}:{}: {}",
+                problem.line, problem.column, problem.message
+            )
         });
         let said = said.unwrap_or_default();
-        CliError::NoAnswer(format!("{said}\nthe definition has errors; see `amends check`"))
+        CliError::NoAnswer(format!(
+            "{said}\nthe definition has errors; see `amends check`"
+        ))
     })
 }

@@ -41,11 +41,23 @@ fn query(list: &List) -> Vec<(&'static str, String)> {
         ("created_before", &list.created_before),
         ("cursor", &list.cursor),
     ];
-    query.extend(one.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
-    query.extend(list.statuses.iter().map(|status| ("status", status.clone())));
+    query.extend(
+        one.into_iter()
+            .filter_map(|(name, value)| Some((name, value.clone()?))),
+    );
+    query.extend(
+        list.statuses
+            .iter()
+            .map(|status| ("status", status.clone())),
+    );
     query.extend(list.labels.iter().map(|label| ("label", label.clone())));
     let flags = [("suspended", list.suspended), ("overdue", list.overdue)];
-    query.extend(flags.iter().filter(|(_, set)| *set).map(|(name, _)| (*name, "true".to_owned())));
+    query.extend(
+        flags
+            .iter()
+            .filter(|(_, set)| *set)
+            .map(|(name, _)| (*name, "true".to_owned())),
+    );
     query
 }
 

@@ -7,19 +7,18 @@ use super::output::{Output, Tone};
 /// What became of a saga, in one line.
 pub(super) fn closing(saga: &SagaView, output: &Output) -> String {
     let (symbol, tone) = mark(&saga.status);
-    let took = saga.finished_at.map(|at| format!("in {}", duration(at - saga.created_at)));
-    let detail = match (&saga.failure, &saga.output) {
-        (Some(reason), _) => failure(reason),
-        (None, Some(result)) if !result.is_null() => result.to_string(),
-        (None, _) => String::new(),
+    let took = saga
+        .finished_at
+        .map(|at| format!("in {}", duration(at - saga.created_at)));
+    let detail = match (&saga.failure, &saga.output, &saga.output_error) {
+        (Some(reason), _, _) => failure(reason),
+        (None, _, Some(error)) => format!("without output: {error}"),
+        (None, Some(result), None) if !result.is_null() => result.to_string(),
+        (None, Some(_) | None, None) => String::new(),
     };
-    let head = format!("{symbol} {}", saga.status);
-    let told = format!(
-        "{} {}  {}",
-        output.toned(tone, &head),
-        took.unwrap_or_default(),
-        output.toned(Tone::Faint, &detail)
-    );
+    let head = output.toned(tone, &format!("{symbol} {}", saga.status));
+    let head = took.map_or(head.clone(), |took| format!("{head} {took}"));
+    let told = format!("{head}  {}", output.toned(Tone::Faint, &detail));
     told.trim_end().to_owned()
 }
 
@@ -49,10 +48,16 @@ pub(super) fn saga(saga: &SagaView, output: &Output) -> Vec<String> {
     lines.push(format!(
         "{} {}",
         output.toned(tone, symbol),
-        output.toned(Tone::Strong, &format!("{} {}", saga.definition, saga.version)),
+        output.toned(
+            Tone::Strong,
+            &format!("{} {}", saga.definition, saga.version)
+        ),
     ));
     let time = |at: chrono::DateTime<chrono::Utc>| at.format("%Y-%m-%d %H:%M:%S%.3f").to_string();
-    let labels = saga.labels.iter().map(|(name, value)| format!("{name}:{value}"));
+    let labels = saga
+        .labels
+        .iter()
+        .map(|(name, value)| format!("{name}:{value}"));
     let labels = labels.collect::<Vec<_>>().join(" ");
     let members = [
         ("id", Some(saga.id.clone())),
@@ -63,13 +68,19 @@ pub(super) fn saga(saga: &SagaView, output: &Output) -> Vec<String> {
         ("output", saga.output.as_ref().map(ToString::to_string)),
         ("no output", saga.output_error.clone()),
         ("started", Some(time(saga.created_at))),
-        ("updated", Some(time(saga.updated_at)).filter(|_| saga.finished_at.is_none())),
+        (
+            "updated",
+            Some(time(saga.updated_at)).filter(|_| saga.finished_at.is_none()),
+        ),
         ("finished", saga.finished_at.map(time)),
         ("deadline", saga.deadline.map(time)),
     ];
     for (name, value) in members {
         let Some(value) = value else { continue };
-        lines.push(format!("  {} {value}", output.toned(Tone::Faint, &format!("{name:<9}"))));
+        lines.push(format!(
+            "  {} {value}",
+            output.toned(Tone::Faint, &format!("{name:<9}"))
+        ));
     }
     if !saga.steps.is_empty() {
         lines.push(String::new());
@@ -80,7 +91,11 @@ pub(super) fn saga(saga: &SagaView, output: &Output) -> Vec<String> {
 
 fn steps(steps: &[StepView], output: &Output) -> Vec<String> {
     let longest = |text: fn(&StepView) -> &str| {
-        steps.iter().map(|step| text(step).chars().count()).max().unwrap_or(0)
+        steps
+            .iter()
+            .map(|step| text(step).chars().count())
+            .max()
+            .unwrap_or(0)
     };
     let width = longest(|step| &step.id);
     let status_width = longest(|step| &step.status);
@@ -106,10 +121,21 @@ fn remarks(step: &StepView) -> String {
         0 | 1 => None,
         count => Some(format!("{count} {what}")),
     };
-    let took = step.started_at.zip(step.finished_at).map(|(from, to)| duration(to - from));
-    let next = step.next_attempt_at.map(|at| format!("next at {}", at.format("%H:%M:%S%.3f")));
-    let waits = step.waiting_for.as_deref().map(|what| format!("waits for {what}"));
-    let error = step.error.as_ref().map(|error| format!("{} ({})", error.code, error.message));
+    let took = step
+        .started_at
+        .zip(step.finished_at)
+        .map(|(from, to)| duration(to - from));
+    let next = step
+        .next_attempt_at
+        .map(|at| format!("next at {}", at.format("%H:%M:%S%.3f")));
+    let waits = step
+        .waiting_for
+        .as_deref()
+        .map(|what| format!("waits for {what}"));
+    let error = step
+        .error
+        .as_ref()
+        .map(|error| format!("{} ({})", error.code, error.message));
     let said = [
         took,
         times(step.attempts, "attempts"),
@@ -135,7 +161,10 @@ pub(super) fn list(sagas: &[SagaView], output: &Output) -> Vec<String> {
             saga.id,
             output.toned(tone, symbol),
             output.toned(tone, &format!("{:<12}", saga.status)),
-            output.toned(Tone::Faint, &saga.created_at.format("%Y-%m-%d %H:%M:%S").to_string()),
+            output.toned(
+                Tone::Faint,
+                &saga.created_at.format("%Y-%m-%d %H:%M:%S").to_string()
+            ),
             definition(saga),
             saga.key.as_deref().unwrap_or("-"),
             output.toned(Tone::Faint, &failure.unwrap_or_default()),
@@ -143,4 +172,95 @@ pub(super) fn list(sagas: &[SagaView], output: &Output) -> Vec<String> {
         told.trim_end().to_owned()
     };
     sagas.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn view(members: Value) -> SagaView {
+        let mut saga = json!({
+            "id": "0198c7c4-aaaa-7000-8000-000000000000", "definition": "order", "version": 2,
+            "key": "ORD-1", "labels": { "channel": "web" }, "status": "completed",
+            "suspended": false, "overdue": false, "input": {}, "output": null,
+            "output_error": null, "failure": null, "created_at": "2026-11-21T09:30:00.000Z",
+            "updated_at": "2026-11-21T09:30:01.000Z", "finished_at": "2026-11-21T09:30:01.500Z",
+            "deadline": null,
+        });
+        saga.as_object_mut()
+            .unwrap()
+            .extend(members.as_object().unwrap().clone());
+        serde_json::from_value(saga).unwrap()
+    }
+
+    #[test]
+    fn the_end_of_a_saga_is_one_line() {
+        let output = Output::plain();
+        let completed = view(json!({ "output": { "tracking": "T1" } }));
+        assert_eq!(
+            closing(&completed, &output),
+            "✓ completed in 1.5 s  {\"tracking\":\"T1\"}"
+        );
+        let failure = json!({ "step": "pay", "code": "declined", "message": "no money" });
+        let undone = view(json!({ "status": "compensated", "failure": failure }));
+        assert_eq!(
+            closing(&undone, &output),
+            "↺ compensated in 1.5 s  pay: declined (no money)"
+        );
+        let failed = view(json!({ "status": "failed", "failure": failure, "finished_at": null }));
+        assert_eq!(
+            closing(&failed, &output),
+            "✗ failed  pay: declined (no money)"
+        );
+    }
+
+    #[test]
+    fn a_saga_is_laid_out() {
+        let steps = json!([
+            {
+                "id": "reserve", "status": "succeeded", "attempts": 1, "compensation_attempts": 0,
+                "started_at": "2026-11-21T09:30:00.000Z", "finished_at": "2026-11-21T09:30:00.020Z",
+                "next_attempt_at": null, "waiting_for": null, "output": {}, "error": null,
+            },
+            {
+                "id": "pay", "status": "waiting", "attempts": 2, "compensation_attempts": 0,
+                "started_at": "2026-11-21T09:30:00.020Z", "finished_at": null,
+                "next_attempt_at": "2026-11-21T09:30:02.000Z", "waiting_for": "retry",
+                "output": null, "error": { "code": "http_503", "message": "busy" },
+            },
+        ]);
+        let running = view(json!({ "status": "running", "finished_at": null, "steps": steps }));
+        assert_eq!(
+            saga(&running, &Output::plain()).join("\n"),
+            "
+→ order 2
+  id        0198c7c4-aaaa-7000-8000-000000000000
+  status    running
+  key       ORD-1
+  labels    channel:web
+  started   2026-11-21 09:30:00.000
+  updated   2026-11-21 09:30:01.000
+
+  ✓ reserve  succeeded  20 ms
+  … pay      waiting    2 attempts · waits for retry · next at 09:30:02.000 · http_503 (busy)"
+                .trim_start_matches('\n')
+        );
+    }
+
+    #[test]
+    fn a_list_has_columns() {
+        let rows = [
+            view(json!({})),
+            view(json!({ "key": null, "status": "compensating" })),
+        ];
+        assert_eq!(
+            list(&rows, &Output::plain()),
+            [
+                "0198c7c4-aaaa-7000-8000-000000000000  ✓ completed     2026-11-21 09:30:00  order 2  ORD-1",
+                "0198c7c4-aaaa-7000-8000-000000000000  ↺ compensating  2026-11-21 09:30:00  order 2  -",
+            ]
+        );
+    }
 }

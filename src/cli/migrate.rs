@@ -12,7 +12,10 @@ use crate::config::{Config, Sources};
 /// `amends migrate`
 pub(super) async fn run(migrate: Migrate, mut output: Output) -> Result<Verdict, CliError> {
     let flags = flags(&migrate.configured);
-    let config = Config::load(&Sources::of_process(migrate.configured.config.clone(), flags))?;
+    let config = Config::load(&Sources::of_process(
+        migrate.configured.config.clone(),
+        flags,
+    ))?;
     let store = coordinator::connect(&config).await?;
     let (applied, pending) = if migrate.check {
         (Vec::new(), store.pending_migrations().await?)
@@ -28,7 +31,11 @@ pub(super) async fn run(migrate: Migrate, mut output: Output) -> Result<Verdict,
     } else {
         tell(&applied, &pending, &mut output)?;
     }
-    Ok(if pending.is_empty() { Verdict::Yes } else { Verdict::No })
+    Ok(if pending.is_empty() {
+        Verdict::Yes
+    } else {
+        Verdict::No
+    })
 }
 
 fn tell(applied: &[String], pending: &[String], output: &mut Output) -> Result<(), CliError> {

@@ -50,20 +50,37 @@ impl Tone {
 
 impl Output {
     /// The process's standard output. Colours on a terminal, unless `NO_COLOR` says otherwise.
-    #[expect(clippy::disallowed_methods, reason = "NO_COLOR is no part of the configuration")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "NO_COLOR is no part of the configuration"
+    )]
     pub(super) fn of_process() -> Self {
         let stdout = std::io::stdout();
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let coloured = stdout.is_terminal() && !refused;
-        Self { to: Box::new(stdout), coloured }
+        Self {
+            to: Box::new(stdout),
+            coloured,
+        }
+    }
+
+    /// An output without colours that leads nowhere, for tests.
+    #[cfg(test)]
+    pub(super) fn plain() -> Self {
+        Self {
+            to: Box::new(std::io::sink()),
+            coloured: false,
+        }
     }
 
     /// Prints a line.
     pub(super) fn line(&mut self, text: impl Display) -> Result<(), CliError> {
-        writeln!(self.to, "{text}").and_then(|()| self.to.flush()).map_err(|error| {
-            match error.kind() {
-                ErrorKind::BrokenPipe => CliError::OutputClosed,
-                _ => CliError::io("the output", error),
+        let written = writeln!(self.to, "{text}").and_then(|()| self.to.flush());
+        written.map_err(|error| {
+            if error.kind() == ErrorKind::BrokenPipe {
+                CliError::OutputClosed
+            } else {
+                CliError::io("the output", error)
             }
         })
     }
@@ -81,5 +98,21 @@ impl Output {
         } else {
             text.to_owned()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_terminals() {
+        assert_eq!(Output::plain().toned(Tone::Bad, "no"), "no");
+        let output = Output {
+            coloured: true,
+            ..Output::plain()
+        };
+        assert_eq!(output.toned(Tone::Bad, "no"), "\u{1b}[31mno\u{1b}[0m");
+        assert_eq!(output.toned(Tone::Plain, "no"), "no");
     }
 }

@@ -69,12 +69,18 @@ fn sources(serve: &Serve) -> Sources {
         ("sagas.directory", serve.sagas.clone()),
         ("sagas.strict", serve.strict.then(|| "true".to_owned())),
     ];
-    flags.extend(more.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
+    flags.extend(
+        more.into_iter()
+            .filter_map(|(key, value)| Some((key.to_owned(), value?))),
+    );
     Sources::of_process(serve.configured.config.clone(), flags)
 }
 
 /// The flags that every command with a configuration has.
 pub(super) fn flags(configured: &Configured) -> Vec<(String, String)> {
     let database = configured.database.clone();
-    database.map(|url| ("database.url".to_owned(), url)).into_iter().collect()
+    database
+        .map(|url| ("database.url".to_owned(), url))
+        .into_iter()
+        .collect()
 }

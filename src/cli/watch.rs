@@ -45,13 +45,21 @@ pub(super) async fn follow_to_the_end(
     output: &mut Output,
 ) -> Result<Verdict, CliError> {
     let steps = saga.steps.iter().map(|step| step.id.as_str());
-    let style = if json { Style::Json } else { Style::Told(Narrator::new(Clock::Wall, steps)) };
+    let style = if json {
+        Style::Json
+    } else {
+        Style::Told(Narrator::new(Clock::Wall, steps))
+    };
     follow(client, &saga.id, style, output).await?;
     let end: SagaView = client.get(&["sagas", &saga.id], &[]).await?;
     if !json {
         output.line(layout::closing(&end, output))?;
     }
-    Ok(if end.status == "completed" { Verdict::Yes } else { Verdict::No })
+    Ok(if end.status == "completed" {
+        Verdict::Yes
+    } else {
+        Verdict::No
+    })
 }
 
 /// Tells a saga's facts from the first, until it has finished or failed.
@@ -86,20 +94,28 @@ pub(super) async fn follow(
         if settled {
             return Ok(());
         }
-        pause = if page.items.is_empty() { (pause * 2).min(POLL_LATEST) } else { POLL_SOONEST };
+        pause = if page.items.is_empty() {
+            (pause * 2).min(POLL_LATEST)
+        } else {
+            POLL_SOONEST
+        };
         tokio::time::sleep(pause).await;
     }
 }
 
 async fn page(client: &Client, id: &str, cursor: u64) -> Result<Page<(Fact, Value)>, ClientError> {
     let query = [("cursor", cursor.to_string()), ("limit", PAGE.to_owned())];
-    let Page { items, next_cursor } =
-        client.get::<Page<Value>>(&["sagas", id, "events"], &query).await?;
+    let Page { items, next_cursor } = client
+        .get::<Page<Value>>(&["sagas", id, "events"], &query)
+        .await?;
     let fact = |value: Value| {
         let fact = serde_json::from_value(value.clone()).ok();
         fact.map(|fact: Fact| (fact, value))
     };
-    Ok(Page { items: items.into_iter().filter_map(fact).collect(), next_cursor })
+    Ok(Page {
+        items: items.into_iter().filter_map(fact).collect(),
+        next_cursor,
+    })
 }
 
 fn show(

@@ -31,13 +31,16 @@ impl Folder {
     pub(super) fn write(&self, folder: &str, files: &[(&str, &str)]) -> Result<PathBuf, CliError> {
         let directory = self.0.join(folder);
         let written = std::fs::create_dir(&directory).and_then(|()| {
-            files.iter().try_for_each(|(name, text)| std::fs::write(directory.join(name), text))
+            files
+                .iter()
+                .try_for_each(|(name, text)| std::fs::write(directory.join(name), text))
         });
         match written {
             Ok(()) => Ok(directory),
-            Err(source) => {
-                Err(CliError::io(format!("{} cannot be written", directory.display()), source))
-            }
+            Err(source) => Err(CliError::io(
+                format!("{} cannot be written", directory.display()),
+                source,
+            )),
         }
     }
 }

@@ -112,7 +112,10 @@ mod tests {
 
     #[test]
     fn every_order_fits_the_samples_schema() {
-        let (_, source) = SAMPLES.iter().find(|(name, _)| name.starts_with(DEFINITION)).unwrap();
+        let (_, source) = SAMPLES
+            .iter()
+            .find(|(name, _)| name.starts_with(DEFINITION))
+            .unwrap();
         let definition = check(source, None).definition.unwrap();
         for order in &ORDERS {
             let input = &start(order)["input"];
