@@ -2,10 +2,12 @@
 //! knows no clock, no network, no files.
 
 mod compile;
+pub mod document;
 mod draft;
 pub mod duration;
 pub mod expression;
 mod fields;
+pub mod graph;
 pub mod headers;
 pub mod input;
 pub mod model;
@@ -13,6 +15,7 @@ mod order;
 pub mod problem;
 mod relations;
 pub mod request;
+pub mod several;
 mod tree;
 mod warnings;
 
@@ -24,6 +27,7 @@ use std::sync::Arc;
 
 pub use model::{Definition, StepIndex};
 pub use problem::{Place, Problem, Severity};
+pub use several::{Conflict, conflicts, unsupported};
 
 use problem::Problems;
 
@@ -64,6 +68,27 @@ pub struct Checked {
 /// `surroundings`, what only the configuration can tell is not checked.
 #[must_use]
 pub fn check(source: &str, surroundings: Option<&Surroundings>) -> Checked {
+    // The expression parser goes some 300 KiB down for each bracket in a debug build, more than
+    // the stack of a worker thread has. Should no thread be had, this one has to do.
+    let checked = std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .name("definition".to_owned())
+            .stack_size(CHECK_STACK_BYTES)
+            .spawn_scoped(scope, || check_here(source, surroundings))
+            .ok()
+            .map(std::thread::ScopedJoinHandle::join)
+    });
+    match checked {
+        Some(Ok(checked)) => checked,
+        Some(Err(panic)) => std::panic::resume_unwind(panic),
+        None => check_here(source, surroundings),
+    }
+}
+
+/// The stack that a check is given. Nothing of it is used before it is needed.
+const CHECK_STACK_BYTES: usize = 32 << 20;
+
+fn check_here(source: &str, surroundings: Option<&Surroundings>) -> Checked {
     let mut problems = Problems::default();
     let definition = read(source, surroundings, &mut problems);
     let definition = definition.filter(|_| !problems.has_error()).map(Arc::new);

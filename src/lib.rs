@@ -4,4 +4,6 @@ pub mod cli;
 pub mod config;
 pub mod definition;
 pub mod dispatch;
+pub mod engine;
 pub mod saga;
+pub mod store;

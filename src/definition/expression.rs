@@ -7,6 +7,7 @@
 mod arithmetic;
 mod bounds;
 mod failure;
+mod functions;
 mod kind;
 mod names;
 mod path;

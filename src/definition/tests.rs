@@ -1,5 +1,6 @@
 //! Tests of whole documents.
 
+mod hostile;
 mod render;
 
 use super::*;
@@ -14,4 +15,49 @@ fn the_example_of_the_specification_is_clean() {
     assert_eq!(definition.reference(), "order_fulfilment/1");
     assert_eq!(definition.steps.len(), 5);
     assert_eq!(definition.pivot, Some(StepIndex(3)));
+}
+
+const SAMPLES: [(&str, &str); 4] = [
+    (
+        "order_fulfilment",
+        include_str!("../../sagas/order_fulfilment.yaml"),
+    ),
+    (
+        "travel_booking",
+        include_str!("../../sagas/travel_booking.yaml"),
+    ),
+    (
+        "money_transfer",
+        include_str!("../../sagas/money_transfer.yaml"),
+    ),
+    (
+        "customer_onboarding",
+        include_str!("../../sagas/customer_onboarding.yaml"),
+    ),
+];
+
+#[test]
+fn the_samples_are_clean() {
+    for (name, source) in SAMPLES {
+        let checked = check(source, None);
+        assert_eq!(checked.problems, Vec::new(), "{name}");
+        let definition = checked.definition.unwrap();
+        assert_eq!(definition.name, name);
+        assert!(definition.input.is_some(), "{name}");
+        assert_eq!(unsupported(&definition, None), Vec::new());
+        let schema = jsonschema::draft202012::options()
+            .build(&strip(document::schema()))
+            .unwrap();
+        let problems: Vec<String> = schema
+            .iter_errors(&definition.document)
+            .map(|error| error.to_string())
+            .collect();
+        assert_eq!(problems, Vec::<String>::new(), "{name}");
+    }
+}
+
+/// The schema without its reference to the meta-schema, which nothing here fetches.
+fn strip(mut schema: serde_json::Value) -> serde_json::Value {
+    schema["properties"]["input"] = serde_json::json!(true);
+    schema
 }

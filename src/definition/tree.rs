@@ -1,12 +1,16 @@
 //! The document as a tree with a place at every node: YAML read, and nothing of its meaning known.
 
 use saphyr::{LoadableYamlNode as _, MarkedYaml, Marker, Scalar, YamlData};
+use saphyr_parser::Event;
 use serde_json::{Map, Number, Value};
 
 use super::problem::{Place, Problems};
 
 /// The longest document, in bytes.
 pub(super) const DOCUMENT_BYTES_MAX: usize = 1 << 20;
+
+/// The deepest nesting of a document.
+const DEPTH_MAX: usize = 64;
 
 /// A value of the document and where it stands.
 #[derive(Clone, Debug)]
@@ -104,6 +108,10 @@ pub(super) fn read(source: &str, problems: &mut Problems) -> Option<Node> {
         );
         return None;
     }
+    if let Some(place) = too_deep(source) {
+        refuse_depth(place, problems);
+        return None;
+    }
     let documents = match MarkedYaml::load_from_str(source) {
         Ok(documents) => documents,
         Err(error) => {
@@ -136,7 +144,31 @@ pub(super) fn read(source: &str, problems: &mut Problems) -> Option<Node> {
         );
         return None;
     }
-    Some(convert(first, problems))
+    Some(convert(first, 0, problems))
+}
+
+/// Where the document goes deeper than it may. The parser's events tell without recursion; all
+/// that comes after, the tree's building included, goes down as deep as the document does.
+fn too_deep(source: &str) -> Option<Place> {
+    let mut depth = 0_usize;
+    for event in saphyr_parser::Parser::new_from_str(source) {
+        // A syntax error is told by the reading itself.
+        let (event, span) = event.ok()?;
+        if matches!(event, Event::SequenceStart(..) | Event::MappingStart(..)) {
+            depth += 1;
+        } else if matches!(event, Event::SequenceEnd | Event::MappingEnd) {
+            depth = depth.saturating_sub(1);
+        }
+        if depth > DEPTH_MAX {
+            return Some(place_of(&span.start));
+        }
+    }
+    None
+}
+
+fn refuse_depth(place: Place, problems: &mut Problems) {
+    let message = format!("The document is nested more than {DEPTH_MAX} deep; make it flatter.");
+    problems.error(place, "syntax", message);
 }
 
 fn place_of(marker: &Marker) -> Place {
@@ -146,26 +178,34 @@ fn place_of(marker: &Marker) -> Place {
     }
 }
 
-fn convert(yaml: MarkedYaml<'_>, problems: &mut Problems) -> Node {
+fn convert(yaml: MarkedYaml<'_>, depth: usize, problems: &mut Problems) -> Node {
     let place = place_of(&yaml.span.start);
+    // Aliases go deeper than the parser's events do.
+    if depth > DEPTH_MAX {
+        refuse_depth(place, problems);
+        return Node {
+            place,
+            tree: Tree::Null,
+        };
+    }
     let tree = match yaml.data {
         YamlData::Value(scalar) => scalar_tree(scalar, place, problems),
         YamlData::Representation(text, _, _) => Tree::Text(text.into_owned()),
         YamlData::Sequence(items) => Tree::List(
             items
                 .into_iter()
-                .map(|item| convert(item, problems))
+                .map(|item| convert(item, depth + 1, problems))
                 .collect(),
         ),
         YamlData::Mapping(entries) => Tree::Map(
             entries
                 .into_iter()
-                .filter_map(|(key, value)| entry(key, value, problems))
+                .filter_map(|(key, value)| entry(key, value, depth + 1, problems))
                 .collect(),
         ),
         YamlData::Tagged(_, inner) => {
             problems.error(place, "syntax", "Tags mean nothing here; leave it out.");
-            convert(*inner, problems).tree
+            convert(*inner, depth + 1, problems).tree
         }
         YamlData::Alias(_) | YamlData::BadValue => {
             problems.error(
@@ -179,10 +219,15 @@ fn convert(yaml: MarkedYaml<'_>, problems: &mut Problems) -> Node {
     Node { place, tree }
 }
 
-fn entry(key: MarkedYaml<'_>, value: MarkedYaml<'_>, problems: &mut Problems) -> Option<Entry> {
+fn entry(
+    key: MarkedYaml<'_>,
+    value: MarkedYaml<'_>,
+    depth: usize,
+    problems: &mut Problems,
+) -> Option<Entry> {
     let place = place_of(&key.span.start);
-    let value = convert(value, problems);
-    match convert(key, problems).tree {
+    let value = convert(value, depth, problems);
+    match convert(key, depth, problems).tree {
         Tree::Text(key) => Some(Entry { place, key, value }),
         Tree::Null
         | Tree::Bool(_)

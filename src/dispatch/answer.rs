@@ -127,14 +127,22 @@ struct Problem(serde_json::Map<String, Value>);
 
 impl Problem {
     fn code(self) -> Option<String> {
-        self.text("code")
-            .filter(|code| code.len() <= CODE_MAX_BYTES)
-            .map(str::to_owned)
+        let is_word =
+            |code: &&str| code.len() <= CODE_MAX_BYTES && !code.contains(|c: char| c.is_control());
+        self.text("code").filter(is_word).map(str::to_owned)
     }
 
     fn message(&self) -> Option<String> {
         let text = self.text("detail").or_else(|| self.text("title"))?;
-        Some(text.chars().take(MESSAGE_MAX_CHARS).collect())
+        // Not every database takes a NUL in a text.
+        let kept = text.chars().map(|c| {
+            if c == '\0' {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        });
+        Some(kept.take(MESSAGE_MAX_CHARS).collect())
     }
 
     fn text(&self, member: &str) -> Option<&str> {

@@ -1,6 +1,6 @@
-//! What kind of value an expression can give, as far as its form tells.
+//! What an expression's form tells: the kind of value it can give, and how deep it is nested.
 
-use cel::common::ast::{Expr, IdedExpr, LiteralValue, operators};
+use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, operators};
 
 /// What an expression's form says of its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,4 +83,39 @@ fn is_text(field: &str, operand: &Expr) -> bool {
         | Expr::Map(_)
         | Expr::Struct(_) => false,
     }
+}
+
+/// How deep an expression is nested, counted without recursion.
+pub(super) fn depth(expr: &IdedExpr) -> usize {
+    let mut deepest = 0;
+    let mut open = vec![(expr, 1_usize)];
+    while let Some((expr, depth)) = open.pop() {
+        deepest = deepest.max(depth);
+        let mut push = |child| open.push((child, depth + 1));
+        match &expr.expr {
+            Expr::Call(call) => {
+                call.args.iter().for_each(&mut push);
+                call.target.iter().for_each(|target| push(target));
+            }
+            Expr::Comprehension(inner) => {
+                push(&inner.iter_range);
+                push(&inner.accu_init);
+                push(&inner.loop_cond);
+                push(&inner.loop_step);
+                push(&inner.result);
+            }
+            Expr::List(list) => list.elements.iter().for_each(push),
+            Expr::Map(map) => {
+                for entry in &map.entries {
+                    if let EntryExpr::MapEntry(entry) = &entry.expr {
+                        push(&entry.key);
+                        push(&entry.value);
+                    }
+                }
+            }
+            Expr::Select(select) => push(&select.operand),
+            Expr::Struct(_) | Expr::Ident(_) | Expr::Literal(_) | Expr::Unspecified => {}
+        }
+    }
+    deepest
 }

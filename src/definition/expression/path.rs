@@ -86,11 +86,10 @@ impl Path {
         for segment in &self.segments {
             let found = match segment {
                 Segment::Has(key) => {
-                    let held = !optional || !here.is_null();
-                    let has = match here.as_ref() {
-                        Value::Object(map) => map.contains_key(key),
-                        Value::Null if optional || !held => false,
-                        other => return Err(not_a_map(key, other)),
+                    let has = match here.as_object() {
+                        Some(map) => map.contains_key(key),
+                        None if optional && here.is_null() => false,
+                        None => return Err(not_a_map(key, &here)),
                     };
                     return Ok(Found::Json(Cow::Owned(Value::Bool(has))));
                 }
@@ -189,7 +188,8 @@ fn child<'a>(here: Cow<'a, Value>, key: &str) -> Result<Cow<'a, Value>, Failure>
         Cow::Owned(Value::Object(mut map)) => {
             map.swap_remove(key).map(Cow::Owned).ok_or_else(missing)
         }
-        other => Err(not_a_map(key, &other)),
+        Cow::Borrowed(other) => Err(not_a_map(key, other)),
+        Cow::Owned(other) => Err(not_a_map(key, &other)),
     }
 }
 
@@ -205,7 +205,11 @@ fn item(here: Cow<'_, Value>, index: i64) -> Result<Cow<'_, Value>, Failure> {
             .nth(offset)
             .map(Cow::Owned)
             .ok_or_else(missing),
-        other => Err(Failure::NotAList {
+        Cow::Borrowed(other) => Err(Failure::NotAList {
+            index,
+            found: kind(other),
+        }),
+        Cow::Owned(other) => Err(Failure::NotAList {
             index,
             found: kind(&other),
         }),

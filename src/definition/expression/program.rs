@@ -16,18 +16,24 @@ use super::bounds::{
     tick_nothing,
 };
 use super::failure::Failure;
-use super::kind::{Kind, kind};
+use super::kind::{Kind, depth, kind};
 use super::names::{Fault, Names, Read};
 use super::path::{Found, Path};
-use super::rewrite::{Rewrite, depth, variable};
+use super::rewrite::{Rewrite, variable};
+use super::split::nesting;
 use super::values::{from_json, to_json};
 use super::{ExpressionError, Facts, Scope};
 
 /// The longest expression, in bytes.
 const EXPRESSION_BYTES_MAX: usize = 4_096;
 
-/// The deepest nesting of an expression.
-const DEPTH_MAX: usize = 100;
+/// The deepest nesting of brackets, and the longest chain of operators and selections. The parser
+/// and the evaluator go down with both, and have to fit a thread's stack.
+const BRACKETS_MAX: usize = 24;
+const CHAIN_MAX: usize = 64;
+
+/// The deepest nesting of what the parser makes of it.
+const DEPTH_MAX: usize = 72;
 
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut environment = Env::stdlib();
@@ -100,6 +106,10 @@ impl Program {
                 "The expression is longer than {EXPRESSION_BYTES_MAX} bytes; make it shorter."
             )));
         }
+        let nesting = nesting(text);
+        if nesting.brackets > BRACKETS_MAX || nesting.chain > CHAIN_MAX {
+            return Err(too_deep());
+        }
         let parsed = ENVIRONMENT.parser().parse(text).map_err(|errors| {
             let words: Vec<String> = errors
                 .errors
@@ -113,9 +123,7 @@ impl Program {
             ))
         })?;
         if depth(&parsed) > DEPTH_MAX {
-            return Err(syntax(
-                "The expression is nested too deeply; make it simpler.".to_owned(),
-            ));
+            return Err(too_deep());
         }
         let kind = kind(&parsed);
         let mut rewrite = Rewrite::new(names);
@@ -175,9 +183,9 @@ impl Program {
             Evaluation::Path(path) => {
                 path.find(scope.facts())
                     .map(Found::into_json)
-                    .and_then(|json| match &*json {
-                        Value::Bool(holds) => Ok(*holds),
-                        other => Err(Failure::NotBoolean(super::path::kind(other))),
+                    .and_then(|json| {
+                        json.as_bool()
+                            .ok_or_else(|| Failure::NotBoolean(super::path::kind(&json)))
                     })
             }
             Evaluation::Evaluated {
@@ -206,6 +214,13 @@ impl Program {
             reason: failure.to_string(),
         }
     }
+}
+
+fn too_deep() -> Vec<Fault> {
+    vec![Fault::new(
+        "template_syntax",
+        "The expression is nested too deeply; make it simpler.",
+    )]
 }
 
 /// Evaluates `expression`. A path that leads nowhere fails it only when it is needed.

@@ -7,90 +7,9 @@ use cel::common::ast::{
 
 use super::arithmetic::RENAMED;
 use super::bounds::{BUDGET, MEASURED, ORDERED, TICK, TICK_NOTHING};
+use super::functions::{self, TYPES};
 use super::names::{Fault, Names};
 use super::path::{Path, Segment};
-use crate::definition::problem::suggestion;
-
-/// Functions of the standard library, and what the parser makes of operators and macros.
-const FUNCTIONS: [&str; 59] = [
-    "bool",
-    "bytes",
-    "contains",
-    "double",
-    "duration",
-    "dyn",
-    "endsWith",
-    "getDate",
-    "getDayOfMonth",
-    "getDayOfWeek",
-    "getDayOfYear",
-    "getFullYear",
-    "getHours",
-    "getMilliseconds",
-    "getMinutes",
-    "getMonth",
-    "getSeconds",
-    "hasValue",
-    "int",
-    "matches",
-    "or",
-    "orValue",
-    "size",
-    "startsWith",
-    "string",
-    "timestamp",
-    "type",
-    "uint",
-    "value",
-    operators::CONDITIONAL,
-    operators::LOGICAL_AND,
-    operators::LOGICAL_OR,
-    operators::LOGICAL_NOT,
-    operators::SUBSTRACT,
-    operators::ADD,
-    operators::MULTIPLY,
-    operators::DIVIDE,
-    operators::MODULO,
-    operators::EQUALS,
-    operators::NOT_EQUALS,
-    operators::GREATER_EQUALS,
-    operators::LESS_EQUALS,
-    operators::GREATER,
-    operators::LESS,
-    operators::NEGATE,
-    operators::INDEX,
-    operators::OPT_INDEX,
-    operators::OPT_SELECT,
-    operators::EXISTS_ONE,
-    operators::HAS,
-    operators::ALL,
-    operators::EXISTS,
-    operators::MAP,
-    operators::FILTER,
-    operators::NOT_STRICTLY_FALSE,
-    operators::IN,
-    "existsOne",
-    "optMap",
-    "optFlatMap",
-];
-
-/// Functions that are called on the name `optional`.
-const OPTIONAL_FUNCTIONS: [&str; 3] = ["none", "of", "ofNonZeroValue"];
-
-/// Names of types, for `type(x) == int`.
-const TYPES: [&str; 11] = [
-    "bool",
-    "bytes",
-    "double",
-    "int",
-    "list",
-    "map",
-    "null_type",
-    "optional_type",
-    "string",
-    "type",
-    "uint",
-];
 
 /// The rewriting of one expression.
 pub(super) struct Rewrite<'a> {
@@ -265,19 +184,8 @@ impl<'a> Rewrite<'a> {
         let on_optional = target.as_ref().is_some_and(|target| {
             matches!(&target.expr, Expr::Ident(name) if name == "optional" && !self.bound.contains(name))
         });
-        let known = if on_optional {
-            OPTIONAL_FUNCTIONS.contains(&func_name.as_str())
-        } else {
-            FUNCTIONS.contains(&func_name.as_str())
-        };
-        if !known {
-            let words = FUNCTIONS
-                .iter()
-                .copied()
-                .filter(|name| name.starts_with(|first: char| first.is_ascii_alphabetic()));
-            let near = suggestion(&func_name, words);
-            let message = format!("There is no function `{func_name}`{near}");
-            self.faults.push(Fault::new("unknown_function", message));
+        if let Some(fault) = functions::check(&func_name, on_optional) {
+            self.faults.push(fault);
         }
         let target = if on_optional {
             target
@@ -322,9 +230,11 @@ impl<'a> Rewrite<'a> {
     fn comprehension(&mut self, id: u64, comprehension: ComprehensionExpr) -> IdedExpr {
         let mut inner = comprehension;
         let range = self.expression(std::mem::take(&mut inner.iter_range));
-        inner.iter_range = match range.expr {
-            Expr::List(_) | Expr::Literal(_) => range,
-            _ => call(ORDERED, vec![range]),
+        let plain = matches!(range.expr, Expr::List(_) | Expr::Literal(_));
+        inner.iter_range = if plain {
+            range
+        } else {
+            call(ORDERED, vec![range])
         };
         inner.accu_init = self.expression(inner.accu_init);
         let outer = self.bound.len();
@@ -474,12 +384,12 @@ fn false_literal() -> IdedExpr {
 /// Whether the evaluator appends to the accumulator in place (its `AppendStep`).
 fn appends(comprehension: &ComprehensionExpr) -> bool {
     let is_accu = |expr: &IdedExpr| matches!(&expr.expr, Expr::Ident(name) if *name == comprehension.accu_var);
-    let is_append = |expr: &IdedExpr| match &expr.expr {
-        Expr::Call(call) if call.func_name == operators::ADD && call.target.is_none() => {
-            matches!(call.args.as_slice(), [accu, items]
-                if is_accu(accu) && matches!(items.expr, Expr::List(_)))
-        }
-        _ => false,
+    let is_append = |expr: &IdedExpr| {
+        matches!(&expr.expr, Expr::Call(call)
+            if call.func_name == operators::ADD
+                && call.target.is_none()
+                && matches!(call.args.as_slice(), [accu, items]
+                    if is_accu(accu) && matches!(items.expr, Expr::List(_))))
     };
     let step = &comprehension.loop_step;
     let shape = is_append(step)
@@ -491,39 +401,4 @@ fn appends(comprehension: &ComprehensionExpr) -> bool {
         && is_accu(&comprehension.result)
         && comprehension.accu_var.starts_with('@')
         && matches!(comprehension.loop_cond.expr, Expr::Literal(_))
-}
-
-/// How deep an expression is nested, counted without recursion.
-pub(super) fn depth(expr: &IdedExpr) -> usize {
-    let mut deepest = 0;
-    let mut open = vec![(expr, 1_usize)];
-    while let Some((expr, depth)) = open.pop() {
-        deepest = deepest.max(depth);
-        let mut push = |child| open.push((child, depth + 1));
-        match &expr.expr {
-            Expr::Call(call) => {
-                call.args.iter().for_each(&mut push);
-                call.target.iter().for_each(|target| push(target));
-            }
-            Expr::Comprehension(inner) => {
-                push(&inner.iter_range);
-                push(&inner.accu_init);
-                push(&inner.loop_cond);
-                push(&inner.loop_step);
-                push(&inner.result);
-            }
-            Expr::List(list) => list.elements.iter().for_each(push),
-            Expr::Map(map) => {
-                for entry in &map.entries {
-                    if let EntryExpr::MapEntry(entry) = &entry.expr {
-                        push(&entry.key);
-                        push(&entry.value);
-                    }
-                }
-            }
-            Expr::Select(select) => push(&select.operand),
-            Expr::Struct(_) | Expr::Ident(_) | Expr::Literal(_) | Expr::Unspecified => {}
-        }
-    }
-    deepest
 }

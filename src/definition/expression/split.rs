@@ -92,3 +92,64 @@ fn after_text(bytes: &[u8], start: usize) -> Option<usize> {
     }
     None
 }
+
+/// How an expression is nested, told from its text alone: the parser goes down with it, and must
+/// not be given what would take all of a thread's stack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Nesting {
+    /// Brackets within each other, with each conditional and each of a run of `-` or `!` as one.
+    pub(super) brackets: usize,
+    /// Operators and selections in a row, those around it included.
+    pub(super) chain: usize,
+}
+
+/// How `text` is nested.
+pub(super) fn nesting(text: &str) -> Nesting {
+    let bytes = text.as_bytes();
+    let mut deepest = Nesting::default();
+    let (mut run, mut longest_run, mut conditionals) = (0_usize, 0_usize, 0_usize);
+    // The links of each open bracket's contents since the last comma, and all of them together.
+    let mut open = vec![0_usize];
+    let mut links = 0_usize;
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        run = if matches!(byte, b'-' | b'!') {
+            run + 1
+        } else {
+            0
+        };
+        longest_run = longest_run.max(run);
+        match byte {
+            b'(' | b'[' | b'{' => open.push(1),
+            b')' | b']' | b'}' if open.len() > 1 => {
+                // What was in the brackets is one link of what stands around them.
+                links -= open.pop().unwrap_or(0);
+                links += open.last_mut().map_or(0, |links| {
+                    *links += 1;
+                    1
+                });
+            }
+            b',' => links -= open.last_mut().map_or(0, std::mem::take),
+            b'?' if !matches!(bytes.get(at.wrapping_sub(1)), Some(b'.' | b'[')) => {
+                conditionals += 1
+            }
+            b'"' | b'\'' => match after_text(bytes, at) {
+                Some(after) => at = after - 1,
+                None => break,
+            },
+            _ => {}
+        }
+        let link = matches!(byte, b'(' | b'[' | b'{')
+            || (b"+-*/%<>=&|.".contains(&byte)
+                && open.last_mut().is_some_and(|links| {
+                    *links += 1;
+                    true
+                }));
+        links += usize::from(link);
+        deepest.brackets = deepest.brackets.max(open.len() - 1);
+        deepest.chain = deepest.chain.max(links);
+        at += 1;
+    }
+    deepest.brackets += longest_run + conditionals;
+    deepest
+}

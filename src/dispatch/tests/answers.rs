@@ -150,6 +150,12 @@ async fn a_refusal_says_why_in_a_problem() {
             "http_409",
             "payment answered 409 Conflict",
         ),
+        (
+            PROBLEM,
+            r#"{"code":"a\u0000b","detail":"c\u0000d"}"#,
+            "http_409",
+            "c\u{fffd}d",
+        ),
         (PROBLEM, "[]", "http_409", "payment answered 409 Conflict"),
         (PROBLEM, "{", "http_409", "payment answered 409 Conflict"),
         (

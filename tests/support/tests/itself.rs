@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sea_orm::{ConnectOptions, ConnectionTrait as _, Database};
 use support::api::send;
+use support::coordinator::{Coordinator, Settings};
 use support::database::{Kind, TestDatabase};
 use support::ledger::{Effect, Faults, Ledger};
 use support::postgres::PrivatePostgres;
@@ -141,4 +142,59 @@ async fn a_compensation_during_its_action_is_found_out() {
     let (_given_up, compensated) = tokio::join!(action, compensation);
     assert_eq!(compensated.unwrap().status, 200);
     assert_eq!(ledger.violations().len(), 1, "{:?}", ledger.violations());
+}
+
+/// A stand-in for the binary: says what it was started with and ends on SIGTERM.
+const STAND_IN: &str = r#"#!/bin/sh
+trap 'exit 0' TERM
+echo "started: $*"
+env | grep AMENDS_
+while :; do sleep 0.05; done
+"#;
+
+fn stand_in(directory: &std::path::Path, script: &str) -> Settings {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = directory.join("amends");
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    Settings::new(path.to_str().unwrap(), "sqlite://x.db", directory)
+        .participant("inventory", "http://127.0.0.1:1/inventory")
+        .key("engine.lease", "2s")
+}
+
+#[tokio::test]
+async fn a_process_is_started_signalled_and_stopped() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut process = Coordinator::spawn(stand_in(directory.path(), STAND_IN));
+    support::eventually("its log", Duration::from_secs(10), async || {
+        process
+            .log()
+            .contains("AMENDS__ENGINE__LEASE=2s")
+            .then_some(())
+    })
+    .await;
+    let log = process.log();
+    assert!(log.contains("started: serve"), "{log}");
+    assert!(log.contains("AMENDS__DATABASE__URL=sqlite://x.db"), "{log}");
+    assert!(log.contains("AMENDS__PARTICIPANTS__INVENTORY__URL=http://127.0.0.1:1/inventory"));
+    process.signal("STOP");
+    process.signal("CONT");
+    assert!(process.stop(Duration::from_secs(10)).await.success());
+    assert!(process.exit_status().is_some());
+}
+
+#[tokio::test]
+async fn a_process_that_ends_is_not_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut process = Coordinator::spawn(stand_in(directory.path(), "#!/bin/sh\nexit 2\n"));
+    assert!(!process.wait_ready().await);
+    assert_eq!(
+        process.exit_status().and_then(|status| status.code()),
+        Some(2)
+    );
+
+    let mut lasting = Coordinator::spawn(stand_in(directory.path(), STAND_IN));
+    assert!(lasting.exit_status().is_none());
+    lasting.kill();
+    assert_eq!(lasting.exit_status().and_then(|status| status.code()), None);
 }

@@ -1,0 +1,94 @@
+//! The HTTP API: handlers that parse, call the engine or the store's queries, and answer.
+//! It knows no brokers and nothing of how the journal is written.
+
+mod actor;
+mod answer;
+mod body;
+mod commands;
+mod definitions;
+mod digest;
+mod edge;
+pub mod error;
+mod headers;
+mod management;
+mod members;
+mod query;
+mod routes;
+mod sagas;
+mod start;
+pub mod wire;
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::middleware::from_fn;
+use actix_web::web::{Data, ServiceConfig};
+use actix_web::{App as ActixApp, HttpServer};
+
+use crate::definition::Surroundings;
+use crate::engine::Engine;
+use crate::store::Store;
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct App {
+    /// Runs the sagas.
+    pub engine: Engine,
+    /// Answers queries.
+    pub store: Store,
+    /// What a definition's check is told of the configuration.
+    pub surroundings: Surroundings,
+    /// The longest body that is taken, in bytes.
+    pub body_max_bytes: usize,
+}
+
+/// How long an idle connection is kept: longer than the load balancers before it do, so that it
+/// is they who close it, and not we while they send.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long a client may take to send the head of a request.
+const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long answers under way are given when the server stops, in seconds.
+const SHUTDOWN_S: u64 = 5;
+
+/// The server of the API, on a socket that already listens. It runs when it is awaited, and stops
+/// through its handle.
+///
+/// # Errors
+/// When the socket cannot be used.
+pub fn serve(app: App, listener: TcpListener, workers: usize) -> std::io::Result<Server> {
+    server(app, listener, workers, routes::configure)
+}
+
+/// The server of the management port, on a socket that already listens.
+///
+/// # Errors
+/// When the socket cannot be used.
+pub fn serve_management(app: App, listener: TcpListener) -> std::io::Result<Server> {
+    server(app, listener, 1, management::configure)
+}
+
+fn server(
+    app: App,
+    listener: TcpListener,
+    workers: usize,
+    configure: fn(&mut ServiceConfig),
+) -> std::io::Result<Server> {
+    let app = Data::new(app);
+    let application = move || {
+        ActixApp::new()
+            .app_data(app.clone())
+            .wrap(from_fn(edge::dress))
+            .configure(configure)
+    };
+    let server = HttpServer::new(application)
+        .workers(workers.max(1))
+        .tcp_nodelay(true)
+        .keep_alive(KEEP_ALIVE)
+        .client_request_timeout(REQUEST_HEAD_TIMEOUT)
+        .shutdown_timeout(SHUTDOWN_S)
+        // Signals are the composition root's, which stops the engine first.
+        .disable_signals()
+        .listen(listener)?;
+    Ok(server.run())
+}

@@ -1,0 +1,106 @@
+//! Definitions: the list, one, and checking one.
+
+use actix_web::http::StatusCode;
+use actix_web::web::{self, Data};
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::App;
+use super::answer;
+use super::body::{Body, is_json, parse};
+use super::error::{ApiError, ErrorCode};
+use super::query::Parameters;
+use super::sagas::cut;
+use super::wire::Page;
+use super::wire::definition::{CheckResult, Document, Listed};
+use crate::definition::check;
+use crate::engine::catalogue::Published;
+
+/// The media types of YAML that are in use.
+const YAML: &[&str] = &[
+    "application/yaml",
+    "application/x-yaml",
+    "text/yaml",
+    "text/x-yaml",
+];
+
+/// `GET /definitions`
+pub(super) async fn list(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let parameters = Parameters::of(request.query_string(), &["limit", "cursor"])?;
+    let limit = parameters.limit()?;
+    let after: Option<String> = parameters.cursor()?;
+    let all = app.engine.catalogue().all();
+    let follows = |name: &str| after.as_deref().is_none_or(|after| name > after);
+    let listed = all.iter().filter(|(name, _)| follows(name));
+    let mut items: Vec<_> = listed.collect();
+    let next_cursor = cut(&mut items, limit).map(|(name, _)| name.clone());
+    let items = items
+        .into_iter()
+        .filter_map(|(name, versions)| Listed::of(name, versions));
+    Ok(answer::json(
+        StatusCode::OK,
+        &Page {
+            items: items.collect(),
+            next_cursor,
+        },
+    ))
+}
+
+/// `GET /definitions/{name}`
+pub(super) async fn newest(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let published = find(&app, &request, None)?;
+    Ok(answer::json(StatusCode::OK, &Document::of(&published)))
+}
+
+/// `GET /definitions/{name}/versions/{version}`
+pub(super) async fn version(
+    app: Data<App>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let text = request.match_info().get("version").unwrap_or("");
+    let version = text.parse::<u32>().map_err(|_wrong| {
+        ApiError::with(
+            ErrorCode::BadRequest,
+            format!("`{text}` is not the number of a version"),
+        )
+    })?;
+    let published = find(&app, &request, Some(version))?;
+    Ok(answer::json(StatusCode::OK, &Document::of(&published)))
+}
+
+fn find(app: &App, request: &HttpRequest, version: Option<u32>) -> Result<Published, ApiError> {
+    let name = request.match_info().get("name").unwrap_or("");
+    app.engine.catalogue().find(name, version).ok_or_else(|| {
+        let version = version
+            .map(|version| format!(" with version {version}"))
+            .unwrap_or_default();
+        let detail = format!("there is no definition `{name}`{version}");
+        ApiError::with(ErrorCode::DefinitionNotFound, detail)
+    })
+}
+
+/// `POST /definitions:check`
+pub(super) async fn check_only(app: Data<App>, body: Body) -> Result<HttpResponse, ApiError> {
+    let source = document(body)?;
+    // A long document takes a while, and this thread has others to answer.
+    let checked = web::block(move || check(&source, Some(&app.surroundings))).await;
+    let problems = checked
+        .map_err(|_cancelled| ApiError::new(ErrorCode::Internal))?
+        .problems;
+    Ok(answer::json(StatusCode::OK, &CheckResult { problems }))
+}
+
+/// The text of a document that was sent as YAML or as JSON.
+fn document(body: Body) -> Result<String, ApiError> {
+    let (bytes, media_type) = body.into_parts();
+    match media_type.as_deref() {
+        None => {}
+        Some(media_type) if YAML.contains(&media_type) => {}
+        Some(media_type) if is_json(media_type) => parse(&bytes).map(drop)?,
+        Some(_) => {
+            let detail = "send the definition as application/yaml or application/json";
+            return Err(ApiError::with(ErrorCode::UnsupportedMediaType, detail));
+        }
+    }
+    String::from_utf8(bytes.into())
+        .map_err(|_wrong| ApiError::with(ErrorCode::BadRequest, "the body is not UTF-8"))
+}

@@ -1,0 +1,171 @@
+//! Starting sagas: one, or up to 500 at once.
+
+mod read;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderName, HeaderValue, LOCATION};
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::future::join_all;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::App;
+use super::actor::Actor;
+use super::answer;
+use super::body::Body;
+use super::digest::digest;
+use super::error::{ApiError, Problem};
+use super::headers;
+use super::wire::saga::{Summary, Whole};
+use crate::engine::{Accepted, Idempotency, Snapshot, StartRequest};
+use read::{read_batch, read_start, take_key};
+
+/// Says that the same start was seen before.
+const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// `POST /sagas`
+pub(super) async fn start(
+    app: Data<App>,
+    actor: Actor,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
+    let key = headers::idempotency_key(&request)?;
+    let wait = headers::wait(request.headers())?;
+    let value = body.json()?;
+    let idempotency = key.map(|key| Idempotency {
+        key,
+        digest: digest(&value),
+    });
+    let read = read_start(value, "").map_err(ApiError::input_invalid)?;
+    let (traceparent, tracestate) = headers::trace_context(request.headers());
+    let start = StartRequest {
+        traceparent,
+        tracestate,
+        ..read.request(idempotency, actor)
+    };
+    let accepted = app
+        .engine
+        .start(start)
+        .await
+        .map_err(|error| ApiError::of_start(error, ""))?;
+    let Accepted { snapshot, replayed } = accepted;
+    let Some(within) = wait else {
+        return Ok(started(&snapshot, replayed, false));
+    };
+    if snapshot.saga.status().is_settled() {
+        return Ok(started(&snapshot, replayed, true));
+    }
+    match app.engine.settled(snapshot.saga.id, within).await {
+        Some(settled) => Ok(started(&settled, replayed, true)),
+        None => {
+            let now = app.engine.saga(snapshot.saga.id).await.unwrap_or(snapshot);
+            Ok(started(&now, replayed, false))
+        }
+    }
+}
+
+/// 200 with the whole saga when it was seen to settle, else 202 with its summary.
+fn started(snapshot: &Snapshot, replayed: bool, settled: bool) -> HttpResponse {
+    let mut answer = if settled {
+        answer::json(StatusCode::OK, &Whole::of(snapshot))
+    } else {
+        answer::json(StatusCode::ACCEPTED, &Summary::of(snapshot))
+    };
+    let headers = answer.headers_mut();
+    if let Ok(location) = HeaderValue::try_from(format!("/api/v1/sagas/{}", snapshot.saga.id)) {
+        headers.insert(LOCATION, location);
+    }
+    if replayed {
+        headers.insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+    }
+    answer
+}
+
+/// `POST /sagas:batch`
+pub(super) async fn batch(
+    app: Data<App>,
+    actor: Actor,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
+    let starts = read_batch(body.json()?).map_err(ApiError::input_invalid)?;
+    let trace = headers::trace_context(request.headers());
+    let runs = starts
+        .into_iter()
+        .enumerate()
+        .map(|(index, start)| start_one(&app, &actor, &trace, index, start));
+    let results = join_all(runs).await;
+    let results = results
+        .iter()
+        .map(|result| BatchResult::of(result, request.path()))
+        .collect();
+    Ok(answer::json(
+        StatusCode::MULTI_STATUS,
+        &BatchAnswer { results },
+    ))
+}
+
+async fn start_one(
+    app: &App,
+    actor: &Actor,
+    (traceparent, tracestate): &(Option<String>, Option<String>),
+    index: usize,
+    start: Value,
+) -> Result<Snapshot, ApiError> {
+    let pointer = format!("/sagas/{index}");
+    let (key, start) = take_key(start, &pointer);
+    let digest = key.is_some().then(|| digest(&start));
+    let read = read_start(start, &pointer);
+    let (key, read) = match (key.transpose(), read) {
+        (Ok(key), Ok(read)) => (key, read),
+        (key, read) => {
+            let wrong = key
+                .err()
+                .into_iter()
+                .chain(read.err().into_iter().flatten());
+            return Err(ApiError::input_invalid(wrong.collect()));
+        }
+    };
+    let idempotency = key
+        .zip(digest)
+        .map(|(key, digest)| Idempotency { key, digest });
+    let request = StartRequest {
+        traceparent: traceparent.clone(),
+        tracestate: tracestate.clone(),
+        ..read.request(idempotency, actor.clone())
+    };
+    let accepted = app.engine.start(request).await;
+    Ok(accepted
+        .map_err(|error| ApiError::of_start(error, &pointer))?
+        .snapshot)
+}
+
+#[derive(Serialize)]
+struct BatchAnswer<'a> {
+    results: Vec<BatchResult<'a>>,
+}
+
+/// What became of one start of a batch.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum BatchResult<'a> {
+    Started { status: u16, saga: Summary<'a> },
+    Refused { status: u16, problem: Problem<'a> },
+}
+
+impl<'a> BatchResult<'a> {
+    fn of(result: &'a Result<Snapshot, ApiError>, path: &'a str) -> Self {
+        match result {
+            Ok(snapshot) => Self::Started {
+                status: StatusCode::ACCEPTED.as_u16(),
+                saga: Summary::of(snapshot),
+            },
+            Err(error) => Self::Refused {
+                status: error.code.status().as_u16(),
+                problem: error.problem(path),
+            },
+        }
+    }
+}

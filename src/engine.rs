@@ -1,0 +1,326 @@
+//! Runs sagas: feeds inputs to `saga`, hands events to `store`'s journal, and when they are
+//! durable, effects to `dispatch`. It knows no SQL, no wire format and no web framework.
+
+//!
+//! `start` and `inputs` are the ways in; `advance` decides and makes durable; `calls` carries out
+//! what follows; `recovery`, `ownership` and `tenure` say which sagas are this replica's.
+
+mod active;
+mod advance;
+mod calls;
+pub mod catalogue;
+pub mod clock;
+mod inputs;
+mod ownership;
+mod recovery;
+mod start;
+mod summary;
+mod tenure;
+mod timers;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::definition::Definition;
+use crate::definition::input::InputProblem;
+use crate::dispatch::Dispatcher;
+use crate::saga::{Rejection, Saga};
+use crate::store::{ReplicaInfo, Store};
+use catalogue::Catalogue;
+use tenure::Tenure;
+
+/// Runs the sagas of this replica. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    parts: Arc<Parts>,
+}
+
+/// What an engine is made of.
+pub struct EngineParts {
+    /// Where everything is durable.
+    pub store: Store,
+    /// The way to participants.
+    pub dispatcher: Dispatcher,
+    /// What sagas can be started from.
+    pub catalogue: Catalogue,
+    /// Bounds and times.
+    pub settings: EngineSettings,
+}
+
+/// The bounds and times of an engine.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    /// How many shards there are; the same for every replica of a database.
+    pub shards: u16,
+    /// How long a lease lasts, in milliseconds.
+    pub lease_ms: u64,
+    /// How many sagas may be running or compensating in this replica.
+    pub active_sagas_max: usize,
+    /// How long a drain waits for exchanges under way.
+    pub drain_timeout: Duration,
+    /// How this replica shows itself to the others.
+    pub replica: ReplicaInfo,
+}
+
+/// What lives as long as the process.
+struct Parts {
+    store: Store,
+    dispatcher: Dispatcher,
+    catalogue: Catalogue,
+    settings: EngineSettings,
+    stopping: Stopping,
+    tenure: RwLock<Option<Arc<Tenure>>>,
+    database_up: AtomicBool,
+}
+
+/// How a process stops, step by step.
+struct Stopping {
+    /// No new starts, no new attempts.
+    draining: CancellationToken,
+    /// What is still under way is left to the next owner.
+    hard: CancellationToken,
+    /// The lease is given back.
+    stopped: CancellationToken,
+    /// The tasks that carry out calls.
+    calls: TaskTracker,
+    /// All other tasks.
+    tasks: TaskTracker,
+}
+
+impl Parts {
+    fn tenure(&self) -> Option<Arc<Tenure>> {
+        self.tenure
+            .read()
+            .clone()
+            .filter(|tenure| tenure.owns_any())
+    }
+
+    fn database_answers(&self, tenure: &Tenure) -> bool {
+        self.database_up.load(Ordering::Relaxed) && *tenure.journal.available().borrow()
+    }
+}
+
+/// A saga at a moment at which everything it shows was durable.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// What it is.
+    pub definition: Arc<Definition>,
+    /// Where it stands.
+    pub saga: Arc<Saga>,
+}
+
+/// A start, its body already read.
+#[derive(Clone, Debug)]
+pub struct StartRequest {
+    /// The definition's name.
+    pub definition: String,
+    /// A version; none is the newest.
+    pub version: Option<u32>,
+    /// The business key.
+    pub key: Option<String>,
+    /// The input.
+    pub input: Value,
+    /// The saga's own labels.
+    pub labels: BTreeMap<String, String>,
+    /// Makes the start once.
+    pub idempotency: Option<Idempotency>,
+    /// W3C trace context of the caller.
+    pub traceparent: Option<String>,
+    /// The vendor part of it.
+    pub tracestate: Option<String>,
+    /// Who starts it.
+    pub actor: String,
+}
+
+/// The idempotency key of a start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The key, 1 to 255 characters.
+    pub key: String,
+    /// SHA-256 of the body's JSON value in a canonical form.
+    pub digest: [u8; 32],
+}
+
+/// A start that was accepted.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// The saga, durable.
+    pub snapshot: Snapshot,
+    /// Whether the same start was seen before and this is the first one's saga.
+    pub replayed: bool,
+}
+
+/// Why a start was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No such definition, or no such version of it.
+    #[error("there is no definition `{name}`{}", version.map(|v| format!(" with version {v}")).unwrap_or_default())]
+    DefinitionNotFound {
+        /// What was asked for.
+        name: String,
+        /// The version asked for.
+        version: Option<u32>,
+    },
+    /// The input does not fit the definition's schema; pointers are from the input's root.
+    #[error("the input does not fit the definition's schema")]
+    InputInvalid(Vec<InputProblem>),
+    /// The idempotency key was used with another body.
+    #[error("the idempotency key was used before with another body")]
+    KeyReused,
+    /// As many sagas are active as may be.
+    #[error("too many sagas are active")]
+    TooManySagas,
+    /// This replica owns no shard.
+    #[error("this replica owns no shard")]
+    NotReady,
+    /// This replica is stopping.
+    #[error("this replica is draining")]
+    Draining,
+    /// The database does not answer.
+    #[error("the database is not available")]
+    DatabaseUnavailable,
+    /// A bug, or a database that refuses the row.
+    #[error("the saga could not be written")]
+    Internal,
+}
+
+/// Why a command or a signal was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// No such saga.
+    #[error("there is no such saga")]
+    NotFound,
+    /// The saga has no step of that id.
+    #[error("the saga's definition has no step `{0}`")]
+    StepNotFound(String),
+    /// Its state does not allow it.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// Its journal cannot be read; the saga is set aside.
+    #[error("the saga's journal cannot be read")]
+    JournalUnreadable,
+    /// This replica does not own the saga.
+    #[error("this replica does not own the saga")]
+    NotReady,
+    /// This replica is stopping.
+    #[error("this replica is draining")]
+    Draining,
+    /// The database does not answer.
+    #[error("the database is not available")]
+    DatabaseUnavailable,
+    /// A bug, or a database that refuses the row.
+    #[error("the input could not be written")]
+    Internal,
+}
+
+/// Whether this replica may get traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It owns shards and its database answers.
+    Ready,
+    /// It has not finished starting, or owns no shard.
+    Standby,
+    /// Its database does not answer.
+    DatabaseAway,
+    /// It is stopping.
+    Draining,
+}
+
+impl Engine {
+    /// Begins to own shards and to run their sagas, on tasks of its own.
+    #[must_use]
+    pub fn launch(parts: EngineParts) -> Self {
+        let EngineParts {
+            store,
+            dispatcher,
+            catalogue,
+            settings,
+        } = parts;
+        let stopping = Stopping {
+            draining: CancellationToken::new(),
+            hard: CancellationToken::new(),
+            stopped: CancellationToken::new(),
+            calls: TaskTracker::new(),
+            tasks: TaskTracker::new(),
+        };
+        let parts = Arc::new(Parts {
+            store,
+            dispatcher,
+            catalogue,
+            settings,
+            stopping,
+            tenure: RwLock::new(None),
+            database_up: AtomicBool::new(true),
+        });
+        parts
+            .stopping
+            .tasks
+            .spawn(ownership::own(Arc::clone(&parts)));
+        Self { parts }
+    }
+
+    /// Whether this replica may get traffic.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        if self.parts.stopping.draining.is_cancelled() {
+            return Readiness::Draining;
+        }
+        let up = self.parts.database_up.load(Ordering::Relaxed);
+        match self.parts.tenure() {
+            Some(tenure) if self.parts.database_answers(&tenure) => Readiness::Ready,
+            None if up => Readiness::Standby,
+            Some(_) | None => Readiness::DatabaseAway,
+        }
+    }
+
+    /// The published definitions.
+    #[must_use]
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.parts.catalogue
+    }
+
+    /// How many sagas are held in memory.
+    #[must_use]
+    pub fn in_memory(&self) -> usize {
+        self.parts.tenure().map_or(0, |tenure| tenure.active.len())
+    }
+
+    /// Stops: no new starts, no new attempts; exchanges under way are given until `drain_timeout`
+    /// to answer, what was not answered is left to the next owner, and the shards are given back.
+    /// No saga is ended or compensated because of it.
+    pub async fn drain(&self) {
+        let Stopping {
+            draining,
+            hard,
+            stopped,
+            calls,
+            tasks,
+        } = &self.parts.stopping;
+        draining.cancel();
+        calls.close();
+        if tokio::time::timeout(self.parts.settings.drain_timeout, calls.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "the drain's time is up; what was not answered is left to the next owner"
+            );
+        }
+        stopped.cancel();
+        tasks.close();
+        // Giving the shards back takes one transaction; a database that is away is not waited for.
+        let _in_time = tokio::time::timeout(GIVE_BACK, tasks.wait()).await;
+        hard.cancel();
+        let _in_time = tokio::time::timeout(GIVE_BACK, tasks.wait()).await;
+    }
+}
+
+/// How long the last steps of a drain may take.
+const GIVE_BACK: Duration = Duration::from_secs(2);

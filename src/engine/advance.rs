@@ -1,0 +1,243 @@
+//! How a saga in memory is advanced: an input is decided under the saga's lock and given to the
+//! journal in the same moment, so that the journal has a saga's events in the order of their
+//! making; and only when they are durable do the calls that follow from them leave (I6).
+
+use std::sync::Arc;
+
+use super::Snapshot;
+use super::active::{Entry, EntryState};
+use super::clock;
+use super::summary::{HORIZON_MS, Persisted, rest};
+use super::tenure::Tenure;
+use crate::saga::{Decision, InFlight, Input, Prepared, Rejection, Rest, Saga, decide};
+use crate::store::{self, AppendError, Appended, Receipt};
+
+/// A decision that was given to the journal.
+pub(super) struct Submitted {
+    /// Tells when it is durable; none when the input changed nothing.
+    receipt: Option<Receipt>,
+    /// The state after it.
+    saga: Arc<Saga>,
+    /// The calls that may leave when it is durable.
+    calls: Vec<Prepared>,
+}
+
+impl Tenure {
+    /// Decides an input and gives the events to the journal.
+    ///
+    /// # Errors
+    /// When the saga's state does not take the input; nothing has changed then.
+    pub(super) fn submit(&self, entry: &Entry, input: Input) -> Result<Submitted, Rejection> {
+        let now = clock::now();
+        let mut state = entry.state.lock();
+        if let Input::Attempt(attempted) = &input {
+            state.flying.remove(&InFlight {
+                step: attempted.step,
+                phase: attempted.phase,
+                attempt: attempted.attempt,
+            });
+        }
+        let decision = decide(&entry.definition, &state.saga, input, now)?;
+        Ok(self.record(entry, &mut state, decision, None))
+    }
+
+    /// Gives the events of a decision to the journal. The caller holds the saga's lock.
+    pub(super) fn record(
+        &self,
+        entry: &Entry,
+        state: &mut EntryState,
+        decision: Decision,
+        start: Option<store::StartRecord>,
+    ) -> Submitted {
+        let Decision {
+            events,
+            saga,
+            requests,
+        } = decision;
+        let saga = Arc::new(saga);
+        let calls = self.calls_to_send(entry, state, &saga, requests);
+        if events.is_empty() {
+            return Submitted {
+                receipt: None,
+                saga: Arc::clone(&state.saga),
+                calls,
+            };
+        }
+        let persisted = Persisted::of(&saga, !state.flying.is_empty(), saga.updated_at);
+        let summary = (start.is_some() || persisted != state.persisted)
+            .then(|| persisted.row(&saga, &entry.definition));
+        if counts(&state.saga) != counts(&saga) {
+            if counts(&saga) {
+                self.count_in(1);
+            } else {
+                self.count_out();
+            }
+        }
+        let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
+        let receipt = self.journal.append(store::Entry {
+            saga: entry.id,
+            shard: entry.shard,
+            transition: store::Transition {
+                seq: saga.seq + 1 - u64::from(count),
+                at: saga.updated_at,
+                events: serde_json::to_string(&events).unwrap_or_default(),
+                count,
+            },
+            summary,
+            start,
+        });
+        state.persisted = persisted;
+        state.saga = Arc::clone(&saga);
+        Submitted {
+            receipt: Some(receipt),
+            saga,
+            calls,
+        }
+    }
+
+    /// Waits until a decision is durable, and answers with the calls that may leave now.
+    ///
+    /// # Errors
+    /// When it was not written. The saga in memory is then ahead of its journal and is dropped
+    /// from memory, so that whoever needs it next reads what is true.
+    pub(super) async fn durable(
+        &self,
+        entry: &Arc<Entry>,
+        submitted: Submitted,
+    ) -> Result<(Appended, Snapshot, Vec<Prepared>), AppendError> {
+        let Submitted {
+            receipt,
+            saga,
+            calls,
+        } = submitted;
+        let Some(receipt) = receipt else {
+            let mut state = entry.state.lock();
+            if state.durable.seq == state.saga.seq {
+                self.keep_or_leave(entry, &mut state);
+            }
+            let saga = Arc::clone(&state.durable);
+            let snapshot = Snapshot {
+                definition: Arc::clone(&entry.definition),
+                saga,
+            };
+            return Ok((Appended::Written, snapshot, calls));
+        };
+        let appended = match receipt.await {
+            Ok(appended) => appended,
+            Err(error) => {
+                self.not_written(entry, &error);
+                return Err(error);
+            }
+        };
+        if let Appended::Written = appended {
+            self.after_commit(entry, &saga);
+        }
+        let snapshot = Snapshot {
+            definition: Arc::clone(&entry.definition),
+            saga,
+        };
+        Ok((appended, snapshot, calls))
+    }
+
+    /// What follows for memory from a commit: who waits is told, and a saga that has nothing to do
+    /// soon leaves memory.
+    fn after_commit(&self, entry: &Arc<Entry>, saga: &Arc<Saga>) {
+        let waiters = {
+            let mut state = entry.state.lock();
+            if saga.seq > state.durable.seq {
+                state.durable = Arc::clone(saga);
+            }
+            let waiters = if saga.status().is_settled() {
+                std::mem::take(&mut state.waiters)
+            } else {
+                Vec::new()
+            };
+            if state.durable.seq == state.saga.seq {
+                self.keep_or_leave(entry, &mut state);
+            }
+            waiters
+        };
+        let snapshot = || Snapshot {
+            definition: Arc::clone(&entry.definition),
+            saga: Arc::clone(saga),
+        };
+        for waiter in waiters {
+            // Whoever waited may have gone.
+            let _gone = waiter.send(snapshot());
+        }
+    }
+
+    /// Sets the saga's next time, or drops it from memory when that is far away.
+    pub(super) fn keep_or_leave(&self, entry: &Arc<Entry>, state: &mut EntryState) {
+        let saga = &state.saga;
+        let horizon = clock::now().plus_ms(HORIZON_MS);
+        let next = saga.next_time();
+        let stays = !saga.status().is_finished()
+            && match rest(saga, !state.flying.is_empty()) {
+                Rest::Active => true,
+                Rest::Until(time) => time <= horizon || !state.waiters.is_empty(),
+                Rest::Outside => !state.waiters.is_empty(),
+            };
+        let timer = next.filter(|_| stays);
+        self.timers.set(entry.id, state.timer, timer);
+        state.timer = timer;
+        if !stays {
+            self.active.remove(entry.id);
+        }
+    }
+
+    /// The attempts that are in flight by the saga's state and that no task carries out yet.
+    fn calls_to_send(
+        &self,
+        entry: &Entry,
+        state: &mut EntryState,
+        saga: &Saga,
+        mut requests: Vec<Prepared>,
+    ) -> Vec<Prepared> {
+        if !saga.sends() {
+            return Vec::new();
+        }
+        let mut calls = Vec::new();
+        for call in saga.in_flight() {
+            if !state.flying.insert(call) {
+                continue;
+            }
+            let rendered = requests.iter().position(|prepared| prepared.call == call);
+            match rendered {
+                Some(place) => calls.push(requests.swap_remove(place)),
+                None => match crate::saga::render(&entry.definition, saga, call) {
+                    Ok(request) => calls.push(Prepared { call, request }),
+                    Err(error) => {
+                        // It rendered when it was decided, so the definition is not what it was.
+                        tracing::error!(saga_id = %entry.id, %error, "a request that was sent before cannot be rendered again");
+                        state.flying.remove(&call);
+                        self.set_aside(entry.id);
+                    }
+                },
+            }
+        }
+        calls
+    }
+
+    fn not_written(&self, entry: &Entry, error: &AppendError) {
+        let timer = entry.state.lock().timer.take();
+        self.timers.set(entry.id, timer, None);
+        self.active.remove(entry.id);
+        match error {
+            AppendError::Withdrawn | AppendError::Closed => {}
+            AppendError::Fenced | AppendError::Clash => {
+                tracing::warn!(saga_id = %entry.id, %error, "another owner writes: this tenure ends");
+                self.ended.cancel();
+            }
+            AppendError::Rejected(_) => {
+                tracing::error!(saga_id = %entry.id, %error, "the database refuses this saga's events; it is set aside");
+                self.set_aside(entry.id);
+            }
+        }
+    }
+}
+
+/// Whether admission counts the saga.
+pub(super) fn counts(saga: &Saga) -> bool {
+    !saga.status().is_settled()
+}

@@ -1,0 +1,237 @@
+//! The definitions that sagas can be started from: read from a directory, published to the store,
+//! and kept there for ever, because a running saga keeps the version that it started with.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::clock;
+use crate::definition::{self, Definition, Problem, Severity, Surroundings};
+use crate::saga::Timestamp;
+use crate::store::{self, Store, StoreError};
+
+/// The published definitions, every version of each.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    names: BTreeMap<String, BTreeMap<u32, Published>>,
+}
+
+/// A published version.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The definition.
+    pub definition: Arc<Definition>,
+    /// When it was published.
+    pub published_at: Timestamp,
+}
+
+/// A problem, and the file that it was found in.
+#[derive(Clone, Debug)]
+pub struct FileProblem {
+    /// The file.
+    pub path: PathBuf,
+    /// What was found.
+    pub problem: Problem,
+}
+
+/// Why no catalogue could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogueError {
+    /// The directory of definitions cannot be read.
+    #[error("the definitions in {} cannot be read", path.display())]
+    Unreadable {
+        /// The directory or file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Catalogue {
+    /// Reads every definition of a directory, publishes those that are good and not published yet,
+    /// and then takes all that the store has. A bad file keeps none of the others from being
+    /// served; what was found is in the list that comes along.
+    ///
+    /// # Errors
+    /// When the directory exists and cannot be read, or the database fails.
+    pub async fn load(
+        store: &Store,
+        directory: &Path,
+        surroundings: &Surroundings,
+    ) -> Result<(Self, Vec<FileProblem>), CatalogueError> {
+        let files = read_directory(directory)?;
+        let sources = files
+            .iter()
+            .map(|(path, source)| (path.as_path(), source.as_str()));
+        let (good, mut problems) = check_files(sources, surroundings);
+        for (path, definition) in good {
+            let document = definition.document.to_string();
+            let published = store
+                .publish_definition(
+                    &definition.name,
+                    definition.version,
+                    &document,
+                    clock::now(),
+                )
+                .await?;
+            match published {
+                store::Published::New | store::Published::Same => {}
+                store::Published::Conflict => problems.push(conflict(&path, &definition)),
+            }
+        }
+        let mut catalogue = Self::default();
+        for stored in store.definitions().await? {
+            catalogue.take(&stored);
+        }
+        Ok((catalogue, problems))
+    }
+
+    fn take(&mut self, stored: &store::StoredDefinition) {
+        let checked = definition::check(&stored.document, None);
+        let Some(definition) = checked.definition else {
+            // It was good when it was published, so a newer version of amends wrote it.
+            tracing::error!(
+                definition = %stored.name,
+                version = stored.version,
+                problems = ?checked.problems,
+                "a published definition cannot be read; its sagas cannot go on here"
+            );
+            return;
+        };
+        let published = Published {
+            definition,
+            published_at: stored.published_at,
+        };
+        self.names
+            .entry(stored.name.clone())
+            .or_default()
+            .insert(stored.version, published);
+    }
+
+    /// A version, or the newest.
+    #[must_use]
+    pub fn find(&self, name: &str, version: Option<u32>) -> Option<Published> {
+        let versions = self.names.get(name)?;
+        match version {
+            Some(version) => versions.get(&version).cloned(),
+            None => versions
+                .last_key_value()
+                .map(|(_, published)| published.clone()),
+        }
+    }
+
+    /// Every definition by name, with its versions from oldest to newest.
+    #[must_use]
+    pub fn all(&self) -> Vec<(String, Vec<Published>)> {
+        self.names
+            .iter()
+            .map(|(name, versions)| (name.clone(), versions.values().cloned().collect()))
+            .collect()
+    }
+
+    /// How many versions it has, of all names together.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.names.values().map(BTreeMap::len).sum()
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+}
+
+/// Checks several files together: each by itself, what this version does not run, and names and
+/// versions that two of them claim. Answers with those that can be used, and with every problem.
+pub fn check_files<'a>(
+    files: impl Iterator<Item = (&'a Path, &'a str)>,
+    surroundings: &Surroundings,
+) -> (Vec<(PathBuf, Arc<Definition>)>, Vec<FileProblem>) {
+    let mut good: Vec<(PathBuf, Arc<Definition>)> = Vec::new();
+    let mut problems = Vec::new();
+    for (path, source) in files {
+        let checked = definition::check(source, Some(surroundings));
+        let mut found = checked.problems;
+        if let Some(definition) = checked.definition {
+            found.extend(definition::unsupported(&definition, Some(surroundings)));
+            let clash = good.iter().any(|(_, other)| {
+                other.name == definition.name
+                    && other.version == definition.version
+                    && other.document != definition.document
+            });
+            if clash {
+                problems.push(conflict(path, &definition));
+            } else if !found
+                .iter()
+                .any(|problem| problem.severity == Severity::Error)
+            {
+                good.push((path.to_owned(), definition));
+            }
+        }
+        problems.extend(found.into_iter().map(|problem| FileProblem {
+            path: path.to_owned(),
+            problem,
+        }));
+    }
+    (good, problems)
+}
+
+fn conflict(path: &Path, definition: &Definition) -> FileProblem {
+    let message = format!(
+        "{} is published already with another content; a published version never changes: give this one a new version",
+        definition.reference()
+    );
+    let problem = Problem {
+        line: 1,
+        column: 1,
+        severity: Severity::Error,
+        code: "version_conflict",
+        message,
+    };
+    FileProblem {
+        path: path.to_owned(),
+        problem,
+    }
+}
+
+/// The definition files of a directory, in the order of their names. A directory that is not
+/// there has none.
+fn read_directory(directory: &Path) -> Result<Vec<(PathBuf, String)>, CatalogueError> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| CatalogueError::Unreadable { path, source }
+    };
+    if !directory.exists() {
+        tracing::warn!(directory = %directory.display(), "there is no directory of definitions");
+        return Ok(Vec::new());
+    }
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(unreadable(directory))? {
+        let path = entry.map_err(unreadable(directory))?.path();
+        if is_definition(&path) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    paths
+        .into_iter()
+        .map(|path| {
+            let source = std::fs::read_to_string(&path).map_err(unreadable(&path))?;
+            Ok((path, source))
+        })
+        .collect()
+}
+
+/// YAML and JSON files, but not the JSON Schema of the language that may lie beside them.
+fn is_definition(path: &Path) -> bool {
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    matches!(extension, Some("yaml" | "yml" | "json")) && !name.ends_with("schema.json")
+}

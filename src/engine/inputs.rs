@@ -1,0 +1,187 @@
+//! What reaches a saga from outside: commands, signals, and whoever waits for it or reads it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use super::active::Entry;
+use super::start::DATABASE_PATIENCE;
+use super::tenure::Tenure;
+use super::{CommandError, Engine, Snapshot, clock};
+use crate::saga::{Command, Input, SagaId, decide};
+use crate::store::AppendError;
+
+/// A saga that was looked for by its owner.
+enum Found {
+    /// In memory, or brought there.
+    Here(Arc<Entry>),
+    /// Finished: it takes nothing any more.
+    Finished(Snapshot),
+}
+
+impl Engine {
+    /// Gives a command to a saga; answers with its state when the command is durable.
+    ///
+    /// # Errors
+    /// See [`CommandError`]; nothing has changed then.
+    pub async fn command(
+        &self,
+        id: SagaId,
+        command: Command,
+        actor: String,
+    ) -> Result<Snapshot, CommandError> {
+        self.input(id, Input::Command { command, actor }).await
+    }
+
+    /// Gives a signal to a saga; answers when it is durable.
+    ///
+    /// # Errors
+    /// See [`CommandError`].
+    pub async fn signal(
+        &self,
+        id: SagaId,
+        name: String,
+        payload: Value,
+        key: Option<String>,
+        actor: String,
+    ) -> Result<Snapshot, CommandError> {
+        self.input(
+            id,
+            Input::Signal {
+                name,
+                payload,
+                key,
+                actor,
+            },
+        )
+        .await
+    }
+
+    /// Waits until the saga has finished or failed, at most so long, or until a drain begins.
+    /// `None` when that did not come to pass.
+    pub async fn settled(&self, id: SagaId, within: Duration) -> Option<Snapshot> {
+        let tenure = self.parts.tenure()?;
+        let Some(entry) = tenure.active.get(id) else {
+            let snapshot = self.saga(id).await.ok()?;
+            return snapshot.saga.status().is_settled().then_some(snapshot);
+        };
+        let waiting = {
+            let mut state = entry.state.lock();
+            if state.durable.status().is_settled() {
+                let saga = Arc::clone(&state.durable);
+                return Some(Snapshot {
+                    definition: Arc::clone(&entry.definition),
+                    saga,
+                });
+            }
+            let (tell, told) = oneshot::channel();
+            state.waiters.push(tell);
+            told
+        };
+        let settled = tokio::select! {
+            told = waiting => told.ok(),
+            () = tokio::time::sleep(within) => None,
+            () = self.parts.stopping.draining.cancelled() => None,
+        };
+        if settled.is_none() {
+            let mut state = entry.state.lock();
+            state.waiters.retain(|waiter| !waiter.is_closed());
+            tenure.keep_or_leave(&entry, &mut state);
+        }
+        settled
+    }
+
+    /// The saga as it stands, from memory or from its journal, whoever owns it.
+    ///
+    /// # Errors
+    /// `NotFound`, `JournalUnreadable`, `DatabaseUnavailable`, `Internal`.
+    pub async fn saga(&self, id: SagaId) -> Result<Snapshot, CommandError> {
+        if let Some(entry) = self.parts.tenure().and_then(|tenure| tenure.active.get(id)) {
+            return Ok(entry.snapshot());
+        }
+        Ok(self.parts.read(id).await?.snapshot)
+    }
+
+    async fn input(&self, id: SagaId, input: Input) -> Result<Snapshot, CommandError> {
+        if self.parts.stopping.draining.is_cancelled() {
+            return Err(CommandError::Draining);
+        }
+        let tenure = self.parts.tenure().ok_or(CommandError::NotReady)?;
+        if !self.parts.database_answers(&tenure) {
+            return Err(CommandError::DatabaseUnavailable);
+        }
+        let entry = match tenure.find(id).await? {
+            Found::Here(entry) => entry,
+            Found::Finished(snapshot) => {
+                decide(&snapshot.definition, &snapshot.saga, input, clock::now())?;
+                return Ok(snapshot);
+            }
+        };
+        let (tell, told) = oneshot::channel();
+        let task = take_in(Arc::clone(&tenure), Arc::clone(&entry), input, tell);
+        tenure.spawn_for(id, task);
+        match tokio::time::timeout(DATABASE_PATIENCE, told).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_closed)) => Err(CommandError::NotReady),
+            Err(_elapsed) => Err(CommandError::DatabaseUnavailable),
+        }
+    }
+}
+
+/// Takes an input in and goes on with what follows. Runs on a task of its own: the client may go
+/// away at any moment.
+async fn take_in(
+    tenure: Arc<Tenure>,
+    entry: Arc<Entry>,
+    input: Input,
+    tell: oneshot::Sender<Result<Snapshot, CommandError>>,
+) {
+    let submitted = match tenure.submit(&entry, input) {
+        Ok(submitted) => submitted,
+        Err(rejection) => {
+            let _gone = tell.send(Err(rejection.into()));
+            tenure.keep_or_leave(&entry, &mut entry.state.lock());
+            return;
+        }
+    };
+    match tenure.durable(&entry, submitted).await {
+        Ok((_, snapshot, calls)) => {
+            let _gone = tell.send(Ok(snapshot));
+            tenure.send(&entry, calls);
+        }
+        Err(error) => {
+            let error = match error {
+                AppendError::Rejected(_) => CommandError::Internal,
+                AppendError::Withdrawn
+                | AppendError::Fenced
+                | AppendError::Clash
+                | AppendError::Closed => CommandError::NotReady,
+            };
+            let _gone = tell.send(Err(error));
+        }
+    }
+}
+
+impl Tenure {
+    /// A saga that this replica owns, brought into memory when it is not there.
+    async fn find(self: &Arc<Self>, id: SagaId) -> Result<Found, CommandError> {
+        if self.is_aside(id) {
+            return Err(CommandError::JournalUnreadable);
+        }
+        if let Some(entry) = self.active.get(id) {
+            return Ok(Found::Here(entry));
+        }
+        let _loading = self.loading(id).await;
+        if let Some(entry) = self.active.get(id) {
+            return Ok(Found::Here(entry));
+        }
+        let read = self.parts.read(id).await?;
+        if read.snapshot.saga.status().is_finished() {
+            return Ok(Found::Finished(read.snapshot));
+        }
+        let fence = self.fence(read.shard).ok_or(CommandError::NotReady)?;
+        Ok(Found::Here(self.bring_in(read, fence)))
+    }
+}

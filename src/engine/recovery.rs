@@ -1,0 +1,238 @@
+//! From the journal into memory: after a start or a takeover, when the time of a long wait comes
+//! near, and when somebody asks for a saga.
+
+use std::sync::Arc;
+
+use super::active::Entry;
+use super::summary::{HORIZON_MS, Persisted, rest};
+use super::tenure::Tenure;
+use super::{CommandError, Parts, Snapshot, clock};
+use crate::saga::replay::{Transition, replay, started};
+use crate::saga::{Input, ReplayError, Rest, SagaId, Timestamp};
+use crate::store::{OwnedShard, StoreError, StoredSaga};
+
+/// How many sagas are read at a time.
+const PAGE: u64 = 500;
+/// How many timers are taken at a time.
+const TIMERS_AT_ONCE: usize = 1_000;
+
+/// A saga read from its journal.
+pub(super) struct Read {
+    /// Where it stands.
+    pub(super) snapshot: Snapshot,
+    /// The shard it lies on.
+    pub(super) shard: u16,
+    /// What its summary row says.
+    pub(super) persisted: Persisted,
+}
+
+/// A saga whose journal cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+enum Unreadable {
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    #[error("its definition {name}/{version} is not published")]
+    NoDefinition { name: String, version: u32 },
+}
+
+impl Parts {
+    /// Reads a saga from its journal.
+    pub(super) async fn read(&self, id: SagaId) -> Result<Read, CommandError> {
+        let stored = self.store.load(&[id]).await.map_err(|error| away(&error))?;
+        let stored = stored.into_iter().next().ok_or(CommandError::NotFound)?;
+        self.rebuild(stored).map_err(|error| {
+            tracing::error!(saga_id = %id, %error, "the journal cannot be read");
+            CommandError::JournalUnreadable
+        })
+    }
+
+    fn rebuild(&self, stored: StoredSaga) -> Result<Read, Unreadable> {
+        let transitions = stored
+            .transitions
+            .iter()
+            .map(|row| Transition::read(row.seq, row.at, &row.events))
+            .collect::<Result<Vec<_>, _>>()?;
+        let start = started(&transitions)?;
+        let published = self.catalogue.find(&start.definition, Some(start.version));
+        let definition = published
+            .ok_or_else(|| Unreadable::NoDefinition {
+                name: start.definition.clone(),
+                version: start.version,
+            })?
+            .definition;
+        let saga = replay(&definition, stored.summary.id, &transitions)?;
+        // What the row says was right when the newest transition that changed it was written.
+        let persisted = Persisted::of(&saga, false, saga.updated_at);
+        let shard = stored.summary.shard;
+        Ok(Read {
+            snapshot: Snapshot {
+                definition,
+                saga: Arc::new(saga),
+            },
+            shard,
+            persisted,
+        })
+    }
+}
+
+/// What a failed query means for whoever asked.
+fn away(error: &StoreError) -> CommandError {
+    if error.is_unavailable() {
+        CommandError::DatabaseUnavailable
+    } else {
+        tracing::error!(%error, "the database refuses a query");
+        CommandError::Internal
+    }
+}
+
+impl Tenure {
+    /// Puts a saga that was read into memory.
+    pub(super) fn bring_in(&self, read: Read, fence: i64) -> Arc<Entry> {
+        let Snapshot { definition, saga } = read.snapshot;
+        let entry = Entry::new(definition, read.shard, fence, saga, read.persisted);
+        self.active.insert(Arc::clone(&entry));
+        entry
+    }
+
+    /// Recovers the sagas of shards that were just claimed: all that have something to do before
+    /// the horizon come into memory and go on; the others stay where they are. Answers how far
+    /// ahead it looked.
+    ///
+    /// # Errors
+    /// When the database goes away; the caller begins again, and what is in memory stays.
+    pub(super) async fn recover(
+        self: &Arc<Self>,
+        claimed: &[OwnedShard],
+    ) -> Result<Timestamp, StoreError> {
+        let shards: Vec<u16> = claimed.iter().map(|owned| owned.shard).collect();
+        let unfinished = self.parts.store.count_unfinished(&shards).await?;
+        self.count_in(usize::try_from(unfinished).unwrap_or(usize::MAX));
+        // The shards are taken in first: what goes on here may be loaded again by its id.
+        self.take_in(claimed);
+        let upper = clock::now().plus_ms(HORIZON_MS);
+        let resumed = self.bring_in_due(&shards, None, upper).await?;
+        tracing::info!(shards = shards.len(), unfinished, resumed, "took over");
+        Ok(upper)
+    }
+
+    /// Brings in the sagas whose times lie after `lower` and not after `upper`, oldest first, in
+    /// pages.
+    pub(super) async fn bring_in_due(
+        self: &Arc<Self>,
+        shards: &[u16],
+        lower: Option<Timestamp>,
+        upper: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let mut after = lower.map(|time| (time, SagaId(uuid::Uuid::max())));
+        let mut brought = 0;
+        loop {
+            let page = self.parts.store.due(shards, upper, after, PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(brought);
+            };
+            after = Some((last.wake_at, last.id));
+            let ids: Vec<SagaId> = page.iter().map(|due| due.id).collect();
+            brought += self.bring_in_page(ids).await?;
+        }
+    }
+
+    async fn bring_in_page(self: &Arc<Self>, mut ids: Vec<SagaId>) -> Result<usize, StoreError> {
+        let _loading = self.loading_any().await;
+        ids.retain(|id| !self.active.contains(*id) && !self.is_aside(*id));
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let mut brought = 0;
+        for stored in self.parts.store.load(&ids).await? {
+            let (id, shard) = (stored.summary.id, stored.summary.shard);
+            let Some(fence) = self.fence(shard) else {
+                continue;
+            };
+            match self.parts.rebuild(stored) {
+                Ok(read) if read.snapshot.saga.status().is_settled() => {}
+                Ok(read) => {
+                    let entry = self.bring_in(read, fence);
+                    self.resume(&entry);
+                    brought += 1;
+                }
+                Err(error) => {
+                    tracing::error!(saga_id = %id, %error, "the journal cannot be read; the saga is set aside as failed");
+                    self.set_aside(id);
+                    self.count_out();
+                    self.lease.set_aside(id, &error.to_string()).await?;
+                }
+            }
+        }
+        Ok(brought)
+    }
+
+    /// Lets a saga that came into memory go on: its calls are sent again, its times are watched.
+    fn resume(self: &Arc<Self>, entry: &Arc<Entry>) {
+        let now = clock::now();
+        let (due, active) = {
+            let mut state = entry.state.lock();
+            let next = state.saga.next_time();
+            let active = rest(&state.saga, false) == Rest::Active;
+            self.timers.set(entry.id, state.timer, next);
+            state.timer = next;
+            (next.is_some_and(|time| time <= now), active)
+        };
+        if !due && !active {
+            return;
+        }
+        let tenure = Arc::clone(self);
+        let entry = Arc::clone(entry);
+        self.spawn_for(entry.id, async move {
+            let permit = tokio::select! {
+                permit = Arc::clone(&tenure.resuming).acquire_owned() => permit,
+                () = tenure.stopping().draining.cancelled() => return,
+                () = tenure.ended.cancelled() => return,
+            };
+            tenure.wake(&entry).await;
+            drop(permit);
+        });
+    }
+
+    /// Looks at a saga whose time may have come, and follows its first call to the end.
+    async fn wake(self: &Arc<Self>, entry: &Arc<Entry>) {
+        let Ok(submitted) = self.submit(entry, Input::Wake) else {
+            return;
+        };
+        let durable = tokio::select! {
+            biased;
+            durable = self.durable(entry, submitted) => durable,
+            () = self.stopping().hard.cancelled() => return,
+        };
+        let Ok((_, _, mut calls)) = durable else {
+            return;
+        };
+        let Some(last) = calls.pop() else { return };
+        self.send(entry, calls);
+        Arc::clone(self).carry_out(Arc::clone(entry), last).await;
+    }
+
+    /// Wakes sagas as their times come, until the tenure ends or a drain begins.
+    pub(super) async fn keep_time(self: Arc<Self>) {
+        loop {
+            let now = clock::now();
+            for id in self.timers.take_due(now, TIMERS_AT_ONCE) {
+                let Some(entry) = self.active.get(id) else {
+                    continue;
+                };
+                entry.state.lock().timer = None;
+                let tenure = Arc::clone(&self);
+                self.spawn_for(id, async move { tenure.wake(&entry).await });
+            }
+            let wait = self
+                .timers
+                .first()
+                .map_or(HORIZON_MS, |time| now.ms_until(time));
+            tokio::select! {
+                () = tokio::time::sleep(std::time::Duration::from_millis(wait)) => {}
+                () = self.timers.earlier() => {}
+                () = self.ended.cancelled() => return,
+                () = self.stopping().draining.cancelled() => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Starting sagas: validation, admission, a shard, an id, and an answer once it is durable.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::active::Entry;
+use super::advance::counts;
+use super::summary::Persisted;
+use super::tenure::Tenure;
+use super::{Accepted, Engine, Idempotency, Snapshot, StartError, StartRequest, clock};
+use crate::definition::Definition;
+use crate::saga::{self, Decision, SagaId, Started};
+use crate::store::{AppendError, Appended, StartKey, StartRecord};
+
+/// How long a start or a command waits for a database that does not answer before its client is
+/// told so.
+pub(super) const DATABASE_PATIENCE: Duration = Duration::from_secs(5);
+
+impl Engine {
+    /// Starts a saga; answers when it is durable. Dropping the future does not undo the start.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing was started then.
+    pub async fn start(&self, request: StartRequest) -> Result<Accepted, StartError> {
+        let tenure = self.tenure_for_start()?;
+        let definition = self
+            .parts
+            .catalogue
+            .find(&request.definition, request.version)
+            .ok_or_else(|| StartError::DefinitionNotFound {
+                name: request.definition.clone(),
+                version: request.version,
+            })?
+            .definition;
+        if let Some(schema) = &definition.input {
+            let problems = schema.problems(&request.input);
+            if !problems.is_empty() {
+                return Err(StartError::InputInvalid(problems));
+            }
+        }
+        let owned = tenure.shard_for_start().ok_or(StartError::NotReady)?;
+        if !tenure.admit() {
+            return Err(StartError::TooManySagas);
+        }
+        let idempotency = request.idempotency.clone();
+        let (decision, record) = begin(&definition, request);
+        let withdrawn = Arc::clone(&record.withdrawn);
+        let begun = Arc::new(decision.saga.clone());
+        let persisted = Persisted::of(&begun, true, begun.created_at);
+        let entry = Entry::new(definition, owned.shard, owned.fence, begun, persisted);
+        let (tell, told) = oneshot::channel();
+        let task = make_durable(
+            Arc::clone(&tenure),
+            Arc::clone(&entry),
+            decision,
+            record,
+            tell,
+        );
+        tenure.spawn_for(entry.id, task);
+        let appended = match tokio::time::timeout(DATABASE_PATIENCE, told).await {
+            Ok(Ok(appended)) => appended,
+            Ok(Err(_closed)) => return Err(self.why_not_written()),
+            Err(_elapsed) => {
+                withdrawn.store(true, Ordering::Relaxed);
+                return Err(StartError::DatabaseUnavailable);
+            }
+        };
+        match appended {
+            Ok((Appended::Written, snapshot)) => Ok(Accepted {
+                snapshot,
+                replayed: false,
+            }),
+            Ok((Appended::KeySeen { saga, digest }, _)) => {
+                self.seen_before(saga, digest, idempotency.as_ref()).await
+            }
+            Err(AppendError::Rejected(_)) => Err(StartError::Internal),
+            Err(AppendError::Withdrawn) => Err(StartError::DatabaseUnavailable),
+            Err(AppendError::Fenced | AppendError::Clash | AppendError::Closed) => {
+                Err(self.why_not_written())
+            }
+        }
+    }
+
+    fn tenure_for_start(&self) -> Result<Arc<Tenure>, StartError> {
+        if self.parts.stopping.draining.is_cancelled() {
+            return Err(StartError::Draining);
+        }
+        let tenure = self.parts.tenure().ok_or(StartError::NotReady)?;
+        if !self.parts.database_answers(&tenure) {
+            return Err(StartError::DatabaseUnavailable);
+        }
+        Ok(tenure)
+    }
+
+    fn why_not_written(&self) -> StartError {
+        if self.parts.stopping.draining.is_cancelled() {
+            StartError::Draining
+        } else {
+            StartError::NotReady
+        }
+    }
+
+    async fn seen_before(
+        &self,
+        saga: SagaId,
+        digest: [u8; 32],
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Accepted, StartError> {
+        if idempotency.is_none_or(|own| own.digest != digest) {
+            return Err(StartError::KeyReused);
+        }
+        match self.saga(saga).await {
+            Ok(snapshot) => Ok(Accepted {
+                snapshot,
+                replayed: true,
+            }),
+            Err(super::CommandError::DatabaseUnavailable) => Err(StartError::DatabaseUnavailable),
+            Err(_unreadable) => Err(StartError::Internal),
+        }
+    }
+}
+
+/// Decides the start, and what of it goes beside the journal.
+fn begin(definition: &Definition, request: StartRequest) -> (Decision, StartRecord) {
+    let now = clock::now();
+    let mut labels = definition.labels.clone();
+    labels.extend(request.labels);
+    let started = Started {
+        definition: definition.name.clone(),
+        version: definition.version,
+        key: request.key,
+        labels: labels.clone(),
+        input: Arc::new(request.input),
+        deadline: definition.timeout_ms.map(|timeout| now.plus_ms(timeout)),
+        traceparent: request.traceparent,
+        tracestate: request.tracestate,
+        actor: request.actor,
+    };
+    let record = StartRecord {
+        key: request.idempotency.map(|own| StartKey {
+            key: own.key,
+            digest: own.digest,
+        }),
+        labels,
+        withdrawn: Arc::new(AtomicBool::new(false)),
+    };
+    (
+        saga::start(definition, clock::saga_id(), started, now),
+        record,
+    )
+}
+
+type Told = Result<(Appended, Snapshot), AppendError>;
+
+/// Writes the start, tells whoever waits, and goes on with the saga. Runs on a task of its own:
+/// the client may go away at any moment, the saga may not.
+async fn make_durable(
+    tenure: Arc<Tenure>,
+    entry: Arc<Entry>,
+    decision: Decision,
+    record: StartRecord,
+    tell: oneshot::Sender<Told>,
+) {
+    tenure.active.insert(Arc::clone(&entry));
+    let submitted = {
+        let mut state = entry.state.lock();
+        tenure.record(&entry, &mut state, decision, Some(record))
+    };
+    let durable = tokio::select! {
+        biased;
+        durable = tenure.durable(&entry, submitted) => durable,
+        () = tenure.stopping().hard.cancelled() => return,
+    };
+    let (appended, snapshot, mut calls) = match durable {
+        Ok(durable) => durable,
+        Err(error) => {
+            tenure.count_out();
+            // The client may have gone.
+            let _gone = tell.send(Err(error));
+            return;
+        }
+    };
+    let seen = matches!(appended, Appended::KeySeen { .. });
+    if seen {
+        tenure.active.remove(entry.id);
+    }
+    // `record` counts what changes; a start that was none, or that ended at once, changed nothing.
+    if seen || !counts(&snapshot.saga) {
+        tenure.count_out();
+    }
+    let _gone = tell.send(Ok((appended, snapshot)));
+    let Some(last) = calls.pop() else { return };
+    tenure.send(&entry, calls);
+    tenure.carry_out(entry, last).await;
+}

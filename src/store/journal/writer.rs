@@ -1,0 +1,432 @@
+//! The task that writes: takes batches, commits them, and deals with what goes wrong.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sea_orm::{DatabaseConnection, DbErr};
+use tokio_util::sync::CancellationToken;
+
+use super::batch::{self, Follower};
+use super::lookup::{self, Seen};
+use super::{AppendError, Appended, Pending, Shared, postgres, rows};
+use crate::saga::id::SagaId;
+use crate::store::{Backend, Lease, Store, StoreError};
+
+/// How long a commit may take before its connection counts as dead.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
+/// The first pause while the database is away; it doubles.
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+/// The longest pause while the database is away.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// What a commit that went through came to.
+pub(super) struct Done {
+    /// Starts that were left out, because their key is another saga's.
+    pub(super) seen: Seen,
+    /// Rows written.
+    pub(super) rows: usize,
+    /// Facts written.
+    pub(super) events: u64,
+}
+
+/// Why a commit did not go through, or may not have.
+pub(super) enum CommitError {
+    /// The epoch is no longer current. Nothing was written.
+    Fenced,
+    /// The database failed.
+    Failed(StoreError),
+}
+
+impl From<StoreError> for CommitError {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<DbErr> for CommitError {
+    fn from(error: DbErr) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// What became of a part of a batch.
+enum Verdict {
+    Done(Done),
+    Fenced,
+    /// An entry of it is bad.
+    Bad(StoreError),
+    /// The database is away, and the journal was told to stop.
+    Stopped,
+}
+
+/// Whether the writer goes on.
+#[derive(PartialEq, Eq)]
+enum Flow {
+    On,
+    End,
+}
+
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    store: Store,
+    lease: Arc<Lease>,
+    stop: CancellationToken,
+    /// The journal's own connection; none before the first commit and after a failure.
+    connection: Option<DatabaseConnection>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        store: Store,
+        lease: Arc<Lease>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            shared,
+            store,
+            lease,
+            stop,
+            connection: None,
+        }
+    }
+
+    /// Writes until it is told to stop and nothing waits, or until it is fenced.
+    pub(super) async fn run(mut self) {
+        // Should the task panic, nobody is left waiting for it.
+        let _closer = Closer(Arc::clone(&self.shared));
+        loop {
+            let batch = self.take();
+            if !batch.is_empty() {
+                self.shared.batches.fetch_add(1, Ordering::Relaxed);
+                if self.write(batch).await == Flow::End {
+                    break;
+                }
+            } else if self.stop.is_cancelled() {
+                break;
+            } else {
+                tokio::select! {
+                    () = self.shared.wake.notified() => {}
+                    () = self.stop.cancelled() => {}
+                }
+            }
+        }
+        if let Some(connection) = self.connection.take()
+            && let Err(error) = connection.close().await
+        {
+            tracing::debug!(%error, "the journal's connection did not close");
+        }
+    }
+
+    fn take(&self) -> Vec<Pending> {
+        let mut queue = self.shared.queue();
+        let length = batch::length(queue.waiting.iter());
+        queue.waiting.drain(..length).collect()
+    }
+
+    /// Writes a batch, halving it until a bad entry is alone.
+    async fn write(&mut self, batch: Vec<Pending>) -> Flow {
+        let (own, followers) = batch::part_followers(batch);
+        let mut led: HashMap<SagaId, Option<Appended>> = followers
+            .iter()
+            .map(|follower| (follower.leader, None))
+            .collect();
+        let mut failed: HashMap<SagaId, AppendError> = HashMap::new();
+        let mut parts = vec![own];
+        while let Some(part) = parts.pop() {
+            let mut part = self.without_failed(part, &failed);
+            let end = match self.commit(&mut part).await {
+                Verdict::Done(done) => {
+                    self.settle(part, &done, &mut led);
+                    continue;
+                }
+                Verdict::Bad(error) => {
+                    if part.len() > 1 {
+                        let tail = part.split_off(part.len() / 2);
+                        parts.extend([tail, part]);
+                    } else {
+                        self.judge(part, error, &mut failed).await;
+                    }
+                    continue;
+                }
+                Verdict::Fenced => AppendError::Fenced,
+                Verdict::Stopped => AppendError::Closed,
+            };
+            parts.push(part);
+            let followers = followers.into_iter().map(|follower| follower.pending);
+            for pending in parts.into_iter().rev().flatten().chain(followers) {
+                self.shared.settle(pending, Err(end.clone()));
+            }
+            self.shared.close(&end);
+            return Flow::End;
+        }
+        self.settle_followers(followers, &led);
+        Flow::On
+    }
+
+    /// Commits, as often as it takes while the database is away. What turns out to be settled
+    /// already is answered and leaves `part`.
+    async fn commit(&mut self, part: &mut Vec<Pending>) -> Verdict {
+        let mut pause = PAUSE_FIRST;
+        let mut uncertain = false;
+        loop {
+            self.drop_withdrawn(part, uncertain);
+            let outcome = self.try_commit(part, uncertain).await;
+            let error = match outcome {
+                Ok(done) => {
+                    self.set_available(true);
+                    return Verdict::Done(done);
+                }
+                Err(CommitError::Fenced) => return Verdict::Fenced,
+                Err(CommitError::Failed(error @ StoreError::Refused(_))) => {
+                    return Verdict::Bad(error);
+                }
+                Err(CommitError::Failed(error)) => error,
+            };
+            if self.set_available(false) {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    entries = part.len(),
+                    "the journal cannot write; it tries until it can"
+                );
+            }
+            uncertain = true;
+            // The connection may be half-way through anything: a fresh one next time.
+            self.connection = None;
+            if self.stop.is_cancelled() {
+                return Verdict::Stopped;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.stop.cancelled() => {}
+            }
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    async fn try_commit(
+        &mut self,
+        part: &mut Vec<Pending>,
+        uncertain: bool,
+    ) -> Result<Done, CommitError> {
+        if part.is_empty() {
+            return Ok(Done {
+                seen: Seen::new(),
+                rows: 0,
+                events: 0,
+            });
+        }
+        let connection = match &self.connection {
+            Some(connection) => connection.clone(),
+            None => self.connect().await?,
+        };
+        let backend = self.store.backend;
+        let (id, epoch) = (self.lease.id(), self.lease.epoch());
+        let committed = tokio::time::timeout(COMMIT_TIMEOUT, async {
+            if uncertain {
+                let found = lookup::find(&connection, backend, part).await?;
+                self.settle_found(part, &found.same);
+                self.drop_withdrawn(part, false);
+                if part.is_empty() {
+                    return Ok(Done {
+                        seen: Seen::new(),
+                        rows: 0,
+                        events: 0,
+                    });
+                }
+            }
+            match backend {
+                Backend::Postgres => postgres::commit(&connection, part, id, epoch).await,
+                Backend::Sqlite | Backend::MySql => {
+                    rows::commit(&connection, backend, part, id, epoch).await
+                }
+            }
+        });
+        match committed.await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) => Err(StoreError::Silent {
+                after: COMMIT_TIMEOUT,
+            }
+            .into()),
+        }
+    }
+
+    async fn connect(&mut self) -> Result<DatabaseConnection, StoreError> {
+        let connection = self.store.own_connection(false).await?;
+        rows::prepare_session(&connection, self.store.backend).await?;
+        self.connection = Some(connection.clone());
+        Ok(connection)
+    }
+
+    /// Answers the entries that an earlier try has written after all.
+    fn settle_found(&self, part: &mut Vec<Pending>, same: &HashSet<(SagaId, u64)>) {
+        if same.is_empty() {
+            return;
+        }
+        for pending in std::mem::take(part) {
+            if same.contains(&(pending.entry.saga, pending.entry.transition.seq)) {
+                self.shared.settle(pending, Ok(Appended::Written));
+            } else {
+                part.push(pending);
+            }
+        }
+    }
+
+    /// Drops the starts that nobody wants any longer, unless they may have been written.
+    fn drop_withdrawn(&self, part: &mut Vec<Pending>, uncertain: bool) {
+        if uncertain || !part.iter().any(Pending::is_withdrawn) {
+            return;
+        }
+        let mut gone = HashSet::new();
+        for pending in std::mem::take(part) {
+            if pending.is_withdrawn() || gone.contains(&pending.entry.saga) {
+                gone.insert(pending.entry.saga);
+                self.shared.settle(pending, Err(AppendError::Withdrawn));
+            } else {
+                part.push(pending);
+            }
+        }
+    }
+
+    fn settle(&self, part: Vec<Pending>, done: &Done, led: &mut HashMap<SagaId, Option<Appended>>) {
+        if done.rows > 0 {
+            self.shared.commits.fetch_add(1, Ordering::Relaxed);
+            self.shared
+                .rows
+                .fetch_add(done.rows as u64, Ordering::Relaxed);
+            self.shared.events.fetch_add(done.events, Ordering::Relaxed);
+        }
+        for pending in part {
+            let saga = pending.entry.saga;
+            let outcome = match done.seen.get(&saga) {
+                // What else there is of a saga that was not made has nowhere to go.
+                Some(_) if pending.entry.start.is_none() => Err(AppendError::Withdrawn),
+                Some((owner, digest)) => Ok(Appended::KeySeen {
+                    saga: *owner,
+                    digest: *digest,
+                }),
+                None => Ok(Appended::Written),
+            };
+            if !led.is_empty()
+                && pending.entry.start.is_some()
+                && let (Some(place), Ok(appended)) = (led.get_mut(&saga), &outcome)
+            {
+                *place = Some(match (appended, &pending.entry.start) {
+                    (Appended::Written, Some(start)) => Appended::KeySeen {
+                        saga,
+                        digest: start.key.as_ref().map_or([0; 32], |key| key.digest),
+                    },
+                    (seen, _) => *seen,
+                });
+            }
+            self.shared.settle(pending, outcome);
+        }
+    }
+
+    /// Those that came second with a key learn whose it is; where the first failed they have their
+    /// own turn, before all that waits.
+    fn settle_followers(&self, followers: Vec<Follower>, led: &HashMap<SagaId, Option<Appended>>) {
+        let mut again = Vec::new();
+        for Follower { pending, leader } in followers {
+            match led.get(&leader).copied().flatten() {
+                Some(seen) => self.shared.settle(pending, Ok(seen)),
+                None => again.push(pending),
+            }
+        }
+        let mut queue = self.shared.queue();
+        for pending in again.into_iter().rev() {
+            queue.waiting.push_front(pending);
+        }
+    }
+
+    /// Finds out what is wrong with the one entry of this part.
+    async fn judge(
+        &mut self,
+        part: Vec<Pending>,
+        error: StoreError,
+        failed: &mut HashMap<SagaId, AppendError>,
+    ) {
+        let found = match &self.connection {
+            Some(connection) => lookup::find(connection, self.store.backend, &part).await,
+            None => lookup::find(&self.store.db, self.store.backend, &part).await,
+        }
+        .unwrap_or_default();
+        let error = Arc::new(error);
+        for pending in part {
+            let saga = pending.entry.saga;
+            let place = (saga, pending.entry.transition.seq);
+            if found.same.contains(&place) {
+                self.shared.settle(pending, Ok(Appended::Written));
+                continue;
+            }
+            let why = if found.other.contains(&place) {
+                AppendError::Clash
+            } else {
+                AppendError::Rejected(Arc::clone(&error))
+            };
+            tracing::error!(
+                error = &*error as &dyn std::error::Error,
+                %saga,
+                seq = place.1,
+                "an entry could not be written"
+            );
+            failed.insert(saga, why.clone());
+            self.shared.settle(pending, Err(why.clone()));
+            self.fail_waiting(saga, &why);
+        }
+    }
+
+    /// What waits behind a failed entry of its saga fails with it: the journal has no gaps.
+    fn fail_waiting(&self, saga: SagaId, why: &AppendError) {
+        let behind: Vec<Pending> = {
+            let mut queue = self.shared.queue();
+            let waiting = std::mem::take(&mut queue.waiting);
+            let (behind, others): (Vec<_>, Vec<_>) = waiting
+                .into_iter()
+                .partition(|pending| pending.entry.saga == saga);
+            queue.waiting = others.into();
+            behind
+        };
+        for pending in behind {
+            self.shared.settle(pending, Err(why.clone()));
+        }
+    }
+
+    fn without_failed(
+        &self,
+        part: Vec<Pending>,
+        failed: &HashMap<SagaId, AppendError>,
+    ) -> Vec<Pending> {
+        if failed.is_empty() {
+            return part;
+        }
+        let mut kept = Vec::with_capacity(part.len());
+        for pending in part {
+            match failed.get(&pending.entry.saga) {
+                Some(why) => self.shared.settle(pending, Err(why.clone())),
+                None => kept.push(pending),
+            }
+        }
+        kept
+    }
+
+    /// Tells whether that is news.
+    fn set_available(&self, now: bool) -> bool {
+        self.shared.available.send_if_modified(|available| {
+            let news = *available != now;
+            *available = now;
+            news
+        })
+    }
+}
+
+/// Closes the queue when the writer ends, however it ends.
+struct Closer(Arc<Shared>);
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        self.0.close(&AppendError::Closed);
+    }
+}

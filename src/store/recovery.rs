@@ -1,0 +1,135 @@
+//! What a replica reads to go on where it, or another, left off.
+
+use std::collections::HashMap;
+
+use sea_orm::{ConnectionTrait, Value};
+use uuid::Uuid;
+
+use super::dialect::{column, marks, signed};
+use super::records::SUMMARY_COLUMNS;
+use super::{Backend, DueSaga, Store, StoreError, StoredSaga, StoredTransition, SummaryRow};
+use crate::saga::id::{SagaId, Timestamp};
+
+impl Store {
+    /// Sagas of these shards whose `wake_at` lies before `before`, the longest waiting first; give
+    /// the last one's `(wake_at, id)` as `after` for the next page.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database is away.
+    pub async fn due(
+        &self,
+        shards: &[u16],
+        before: Timestamp,
+        after: Option<(Timestamp, SagaId)>,
+        limit: u64,
+    ) -> Result<Vec<DueSaga>, StoreError> {
+        if shards.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut sql =
+            "SELECT id, shard, wake_at FROM sagas WHERE wake_at IS NOT NULL AND wake_at < ?"
+                .to_owned();
+        let mut values: Vec<Value> = vec![before.0.into()];
+        if let Some((at, SagaId(id))) = after {
+            if self.backend == Backend::MySql {
+                // It does not use an index for a comparison of rows.
+                sql.push_str(" AND wake_at >= ? AND (wake_at > ? OR id > ?)");
+                values.extend([at.0.into(), at.0.into(), id.into()]);
+            } else {
+                sql.push_str(" AND (wake_at, id) > (?, ?)");
+                values.extend([at.0.into(), id.into()]);
+            }
+        }
+        sql.push_str(&format!(
+            " AND shard IN ({}) ORDER BY wake_at, id LIMIT ?",
+            marks(shards.len())
+        ));
+        values.extend(shards.iter().map(|shard| Value::from(i32::from(*shard))));
+        values.push(signed(limit).into());
+        let rows = self
+            .db
+            .query_all(self.backend.statement(&sql, values))
+            .await?;
+        rows.iter().map(DueSaga::read).collect()
+    }
+
+    /// These sagas with their journals, in the order asked for; those that do not exist are left
+    /// out. Two queries, whatever their number: ask for pages of some hundreds.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database is away; [`StoreError::Unreadable`] when a row
+    /// is damaged: ask for the sagas one by one to find out whose.
+    pub async fn load(&self, ids: &[SagaId]) -> Result<Vec<StoredSaga>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let values: Vec<Value> = ids.iter().map(|id| id.0.into()).collect();
+        let marks = marks(ids.len());
+        // The events are read first: a summary that was written in between is then no older than
+        // the journal beside it.
+        let sql = format!(
+            "SELECT saga_id, seq, at, events_count, events FROM saga_events \
+             WHERE saga_id IN ({marks}) ORDER BY saga_id, seq"
+        );
+        let rows = self
+            .db
+            .query_all(self.backend.statement(&sql, values.clone()))
+            .await?;
+        let mut journals: HashMap<Uuid, Vec<StoredTransition>> = HashMap::with_capacity(ids.len());
+        for row in &rows {
+            let saga: Uuid = column(row, "saga_id")?;
+            journals
+                .entry(saga)
+                .or_default()
+                .push(StoredTransition::read(row)?);
+        }
+        let sql = format!("SELECT {SUMMARY_COLUMNS} FROM sagas s WHERE s.id IN ({marks})");
+        let rows = self
+            .db
+            .query_all(self.backend.statement(&sql, values))
+            .await?;
+        let mut summaries: HashMap<Uuid, SummaryRow> = HashMap::with_capacity(ids.len());
+        for row in &rows {
+            let summary = SummaryRow::read(row)?;
+            summaries.insert(summary.id.0, summary);
+        }
+        Ok(ids
+            .iter()
+            .filter_map(|SagaId(id)| {
+                let summary = summaries.remove(id)?;
+                let transitions = journals.remove(id).unwrap_or_default();
+                Some(StoredSaga {
+                    summary,
+                    transitions,
+                })
+            })
+            .collect())
+    }
+
+    /// How many sagas of these shards are running or compensating.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database is away.
+    pub async fn count_unfinished(&self, shards: &[u16]) -> Result<u64, StoreError> {
+        if shards.is_empty() {
+            return Ok(0);
+        }
+        let sql = format!(
+            "SELECT COUNT(*) AS unfinished FROM sagas \
+             WHERE status IN ('running', 'compensating') AND shard IN ({})",
+            marks(shards.len())
+        );
+        let values = shards
+            .iter()
+            .map(|shard| Value::from(i32::from(*shard)))
+            .collect();
+        match self
+            .db
+            .query_one(self.backend.statement(&sql, values))
+            .await?
+        {
+            Some(row) => super::dialect::number(&row, "unfinished"),
+            None => Ok(0),
+        }
+    }
+}
