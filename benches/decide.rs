@@ -48,7 +48,13 @@ fn decisions(criterion: &mut Criterion, scenario: &Scenario) -> Result<()> {
         group.bench_function(name, |bencher| scenario.bench(bencher, saga, input));
     }
 
-    let undone = scenario.run(|step| if step == 9 { refused() } else { succeeded(step) })?;
+    let undone = scenario.run(|step| {
+        if step == 9 {
+            refused()
+        } else {
+            succeeded(step)
+        }
+    })?;
     ensure!(
         undone.end.status() == Status::Compensated,
         "it must be undone"

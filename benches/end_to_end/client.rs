@@ -43,7 +43,9 @@ pub(crate) async fn exchange(
     if let Some(prefer) = prefer {
         request = request.header("prefer", prefer);
     }
-    let response = client.request(request.body(Full::new(body.clone()))?).await?;
+    let response = client
+        .request(request.body(Full::new(body.clone()))?)
+        .await?;
     let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();
     Ok(Answer { status, body })

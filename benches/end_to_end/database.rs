@@ -115,7 +115,10 @@ impl Watched {
         };
         let connection = self.connection()?;
         let rows = connection
-            .query_all(Statement::from_string(connection.get_database_backend(), sql))
+            .query_all(Statement::from_string(
+                connection.get_database_backend(),
+                sql,
+            ))
             .await?;
         let mut processes = Vec::new();
         for row in rows {
@@ -151,7 +154,10 @@ impl Watched {
 /// The only number of the only row.
 async fn number(connection: &DatabaseConnection, sql: &str) -> Result<f64> {
     let row = connection
-        .query_one(Statement::from_string(connection.get_database_backend(), sql))
+        .query_one(Statement::from_string(
+            connection.get_database_backend(),
+            sql,
+        ))
         .await?
         .context("one row")?;
     // SQLite has integers here.

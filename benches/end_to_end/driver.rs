@@ -52,8 +52,7 @@ impl Order {
         let answer = exchange(client, &self.uri, &self.body, Some("wait=60")).await?;
         let ended = serde_json::from_slice::<Ended<'_>>(&answer.body);
         ensure!(
-            answer.status == StatusCode::OK
-                && ended.is_ok_and(|ended| ended.status == self.status),
+            answer.status == StatusCode::OK && ended.is_ok_and(|ended| ended.status == self.status),
             "a saga that should end as {} was answered {} {}",
             self.status,
             answer.status,

@@ -52,7 +52,10 @@ pub(crate) fn serve(participants: &str) -> Result<()> {
 }
 
 /// Makes a saga's calls one after another: forward, and where one is refused, back.
-async fn start(participants: web::Data<Participants>, body: Bytes) -> actix_web::Result<HttpResponse> {
+async fn start(
+    participants: web::Data<Participants>,
+    body: Bytes,
+) -> actix_web::Result<HttpResponse> {
     let Participants { client, calls } = &**participants;
     let mut status = "completed";
     for uri in &calls.actions {
