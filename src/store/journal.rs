@@ -16,6 +16,7 @@ mod batch;
 mod lookup;
 mod postgres;
 mod rows;
+mod settle;
 mod writer;
 
 use std::collections::{BTreeMap, VecDeque};
