@@ -2,6 +2,7 @@
 //! with no coordinator's work between them. It parses nothing and stores nothing.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use actix_web::error::ErrorBadGateway;
 use actix_web::{App, HttpResponse, HttpServer, web};
@@ -12,6 +13,9 @@ use http::Uri;
 use crate::client::{Client, client, exchange};
 use crate::definitions::{Calls, Variant};
 use crate::process;
+
+/// As the coordinator's.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// Where the calls go.
 struct Participants {
@@ -41,7 +45,9 @@ pub(crate) fn serve(participants: &str) -> Result<()> {
                 )
             })
         })
+        .workers(std::thread::available_parallelism()?.get())
         .tcp_nodelay(true)
+        .keep_alive(KEEP_ALIVE)
         .bind((Ipv4Addr::LOCALHOST, 0))?;
         for address in server.addrs() {
             process::announce(address)?;

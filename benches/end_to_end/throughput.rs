@@ -60,6 +60,10 @@ impl Series {
     }
 
     fn add(&mut self, [completed, refused]: [Figures; 2]) {
+        report::progress(&format!(
+            "{}: {:.0} completed/s, {:.0} undone/s",
+            self.name, completed.per_second, refused.per_second
+        ));
         self.completed.push(completed);
         self.refused.push(refused);
     }
