@@ -186,10 +186,6 @@ fn events_of(row: &StoredTransition) -> Vec<PageItem> {
 mod tests {
     use super::*;
 
-    fn cursor(text: &str) -> Option<EventCursor> {
-        text.parse().ok()
-    }
-
     #[test]
     fn a_cursor_is_read() {
         let cursor = |text: &str| text.parse::<EventCursor>().ok();

@@ -151,3 +151,45 @@ fn count(found: &[(String, Vec<Problem>)], severity: Severity) -> usize {
         .filter(|problem| problem.severity == severity)
         .count()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "name: a\nversion: 1\nsteps:\n  - { id: s, delay: 1s }\n";
+
+    fn file(name: &str, source: &str) -> (String, String) {
+        (name.to_owned(), source.to_owned())
+    }
+
+    #[test]
+    fn a_problem_has_its_place() {
+        let files = [
+            file("a.yaml", GOOD),
+            file("b.yaml", "name: b\nversion: x\nsteps: []\n"),
+        ];
+        let found = check_all(&files, None);
+        assert_eq!(found[0].1, []);
+        assert!(count(&found, Severity::Error) >= 2);
+        let first = line("b.yaml", &found[1].1[0], &Output::plain());
+        assert!(first.starts_with("b.yaml:2:10: error: "), "{first}");
+    }
+
+    #[test]
+    fn files_that_contradict_each_other_are_told() {
+        let other = GOOD.replace("1s", "2s");
+        let files = [file("a.yaml", GOOD), file("b.yaml", &other)];
+        let found = check_all(&files, None);
+        assert_eq!(found[1].1[0].code, "version_conflict");
+        assert_eq!(
+            summary(&found, &Output::plain()),
+            "2 files: 1 error, 0 warnings"
+        );
+    }
+
+    #[test]
+    fn nothing_found_is_said() {
+        let found = check_all(&[file("a.yaml", GOOD)], None);
+        assert_eq!(summary(&found, &Output::plain()), "✓ 1 file, nothing found");
+    }
+}

@@ -235,7 +235,13 @@ fn engine_settings(config: &Config) -> EngineSettings {
 
 /// Writes logs to the standard error.
 pub(super) fn log(format: LogFormat, filter: &str) {
-    let filter = EnvFilter::builder().parse_lossy(filter);
+    // The web framework's own lines about its workers tell nobody anything, unless asked for.
+    let quiet = if filter == "off" || filter.contains("actix") {
+        ""
+    } else {
+        ",actix_server=warn"
+    };
+    let filter = EnvFilter::builder().parse_lossy(format!("{filter}{quiet}"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

@@ -19,7 +19,6 @@ pub(super) struct Fact {
     pub(super) retry_at: Option<DateTime<Utc>>,
     pub(super) until: Option<DateTime<Utc>>,
     pub(super) signal: Option<String>,
-    pub(super) output_error: Option<String>,
     pub(super) failure: Option<Failure>,
     pub(super) resolution: Option<String>,
     pub(super) actor: Option<String>,

@@ -10,18 +10,15 @@ pub(super) fn closing(saga: &SagaView, output: &Output) -> String {
     let took = saga
         .finished_at
         .map(|at| format!("in {}", duration(at - saga.created_at)));
-    let detail = match (&saga.failure, &saga.output) {
-        (Some(reason), _) => failure(reason),
-        (None, Some(result)) if !result.is_null() => result.to_string(),
-        (None, _) => String::new(),
+    let detail = match (&saga.failure, &saga.output, &saga.output_error) {
+        (Some(reason), _, _) => failure(reason),
+        (None, _, Some(error)) => format!("without output: {error}"),
+        (None, Some(result), None) if !result.is_null() => result.to_string(),
+        (None, Some(_) | None, None) => String::new(),
     };
-    let head = format!("{symbol} {}", saga.status);
-    let told = format!(
-        "{} {}  {}",
-        output.toned(tone, &head),
-        took.unwrap_or_default(),
-        output.toned(Tone::Faint, &detail)
-    );
+    let head = output.toned(tone, &format!("{symbol} {}", saga.status));
+    let head = took.map_or(head.clone(), |took| format!("{head} {took}"));
+    let told = format!("{head}  {}", output.toned(Tone::Faint, &detail));
     told.trim_end().to_owned()
 }
 
@@ -175,4 +172,95 @@ pub(super) fn list(sagas: &[SagaView], output: &Output) -> Vec<String> {
         told.trim_end().to_owned()
     };
     sagas.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn view(members: Value) -> SagaView {
+        let mut saga = json!({
+            "id": "0198c7c4-aaaa-7000-8000-000000000000", "definition": "order", "version": 2,
+            "key": "ORD-1", "labels": { "channel": "web" }, "status": "completed",
+            "suspended": false, "overdue": false, "input": {}, "output": null,
+            "output_error": null, "failure": null, "created_at": "2026-11-21T09:30:00.000Z",
+            "updated_at": "2026-11-21T09:30:01.000Z", "finished_at": "2026-11-21T09:30:01.500Z",
+            "deadline": null,
+        });
+        saga.as_object_mut()
+            .unwrap()
+            .extend(members.as_object().unwrap().clone());
+        serde_json::from_value(saga).unwrap()
+    }
+
+    #[test]
+    fn the_end_of_a_saga_is_one_line() {
+        let output = Output::plain();
+        let completed = view(json!({ "output": { "tracking": "T1" } }));
+        assert_eq!(
+            closing(&completed, &output),
+            "✓ completed in 1.5 s  {\"tracking\":\"T1\"}"
+        );
+        let failure = json!({ "step": "pay", "code": "declined", "message": "no money" });
+        let undone = view(json!({ "status": "compensated", "failure": failure }));
+        assert_eq!(
+            closing(&undone, &output),
+            "↺ compensated in 1.5 s  pay: declined (no money)"
+        );
+        let failed = view(json!({ "status": "failed", "failure": failure, "finished_at": null }));
+        assert_eq!(
+            closing(&failed, &output),
+            "✗ failed  pay: declined (no money)"
+        );
+    }
+
+    #[test]
+    fn a_saga_is_laid_out() {
+        let steps = json!([
+            {
+                "id": "reserve", "status": "succeeded", "attempts": 1, "compensation_attempts": 0,
+                "started_at": "2026-11-21T09:30:00.000Z", "finished_at": "2026-11-21T09:30:00.020Z",
+                "next_attempt_at": null, "waiting_for": null, "output": {}, "error": null,
+            },
+            {
+                "id": "pay", "status": "waiting", "attempts": 2, "compensation_attempts": 0,
+                "started_at": "2026-11-21T09:30:00.020Z", "finished_at": null,
+                "next_attempt_at": "2026-11-21T09:30:02.000Z", "waiting_for": "retry",
+                "output": null, "error": { "code": "http_503", "message": "busy" },
+            },
+        ]);
+        let running = view(json!({ "status": "running", "finished_at": null, "steps": steps }));
+        assert_eq!(
+            saga(&running, &Output::plain()).join("\n"),
+            "
+→ order 2
+  id        0198c7c4-aaaa-7000-8000-000000000000
+  status    running
+  key       ORD-1
+  labels    channel:web
+  started   2026-11-21 09:30:00.000
+  updated   2026-11-21 09:30:01.000
+
+  ✓ reserve  succeeded  20 ms
+  … pay      waiting    2 attempts · waits for retry · next at 09:30:02.000 · http_503 (busy)"
+                .trim_start_matches('\n')
+        );
+    }
+
+    #[test]
+    fn a_list_has_columns() {
+        let rows = [
+            view(json!({})),
+            view(json!({ "key": null, "status": "compensating" })),
+        ];
+        assert_eq!(
+            list(&rows, &Output::plain()),
+            [
+                "0198c7c4-aaaa-7000-8000-000000000000  ✓ completed     2026-11-21 09:30:00  order 2  ORD-1",
+                "0198c7c4-aaaa-7000-8000-000000000000  ↺ compensating  2026-11-21 09:30:00  order 2  -",
+            ]
+        );
+    }
 }

@@ -216,18 +216,8 @@ fn line_of_saga(fact: &Fact) -> Option<Line> {
         "saga_failed" => Line::of("✗", Tone::Bad, format!("failed: {because}"))
             .aside("a person has to decide: retry or resolve"),
         "saga_unblocked" => return None,
-        "saga_completed" => {
-            let lost = fact
-                .output_error
-                .as_deref()
-                .map(|error| format!("without output: {error}"));
-            Line::of("✓", Tone::Good, "completed").aside(lost.unwrap_or_default())
-        }
-        "saga_compensated" => Line::of(
-            "↺",
-            Tone::Undone,
-            "compensated: all that was done is undone",
-        ),
+        // The closing line says so, and more.
+        "saga_completed" | "saga_compensated" => return None,
         "saga_cancelled" => Line::of("·", Tone::Plain, by("cancelled"))
             .aside(fact.reason.clone().unwrap_or_default()),
         "saga_suspended" => Line::of("…", Tone::Doubt, by("suspended")),
@@ -287,5 +277,128 @@ pub(super) fn duration(duration: chrono::TimeDelta) -> String {
         60_000..3_600_000 => format!("{minutes} min {} s", seconds % 60),
         3_600_000..86_400_000 => format!("{hours} h {} min", minutes % 60),
         _ => format!("{} d {} h", hours / 24, hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A fact `ms` milliseconds after the start.
+    fn fact(ms: u32, r#type: &str, members: Value) -> Fact {
+        let mut fact = json!({
+            "seq": 1, "type": r#type, "at": format!("2026-11-21T09:30:0{}.{:03}Z", ms / 1_000, ms % 1_000),
+        });
+        fact.as_object_mut()
+            .unwrap()
+            .extend(members.as_object().unwrap().clone());
+        serde_json::from_value(fact).unwrap()
+    }
+
+    fn told(facts: &[Fact]) -> Vec<String> {
+        let mut narrator = Narrator::new(Clock::Elapsed, ["pay", "reserve"]);
+        facts
+            .iter()
+            .filter_map(|fact| narrator.tell(fact, &Output::plain()))
+            .collect()
+    }
+
+    #[test]
+    fn a_saga_that_is_undone_reads_well() {
+        let error = json!({ "code": "timeout", "message": "no answer" });
+        let failure = json!({ "step": "pay", "code": "timeout", "message": "no answer" });
+        let undo = json!({ "step": "reserve", "phase": "compensation" });
+        let facts = [
+            fact(
+                0,
+                "saga_started",
+                json!({ "definition": "order", "version": 1, "key": "K" }),
+            ),
+            fact(
+                0,
+                "attempt_started",
+                json!({ "step": "reserve", "phase": "action" }),
+            ),
+            fact(5, "step_succeeded", json!({ "step": "reserve" })),
+            fact(
+                5,
+                "attempt_started",
+                json!({ "step": "pay", "phase": "action" }),
+            ),
+            fact(
+                1_005,
+                "attempt_failed",
+                json!({
+                    "step": "pay", "phase": "action", "error": error,
+                    "retry_at": "2026-11-21T09:30:01.105Z",
+                }),
+            ),
+            fact(
+                1_105,
+                "attempt_started",
+                json!({ "step": "pay", "phase": "action" }),
+            ),
+            fact(
+                2_105,
+                "step_unknown",
+                json!({ "step": "pay", "error": error }),
+            ),
+            fact(2_105, "saga_compensating", json!({ "failure": failure })),
+            fact(2_105, "step_compensated", json!({ "step": "pay" })),
+            fact(2_105, "attempt_started", undo),
+            fact(2_110, "step_compensated", json!({ "step": "reserve" })),
+            fact(2_110, "saga_compensated", json!({})),
+        ];
+        assert_eq!(
+            told(&facts).join("\n"),
+            "
+     0 ms  ·          order 1 begins  key K
+     0 ms  → reserve  is asked
+     5 ms  ✓ reserve  done  5 ms
+     5 ms  → pay      is asked
+  1005 ms  … pay      timeout (no answer)  again in 100 ms
+  1105 ms  → pay      is asked again  attempt 2
+  2105 ms  ? pay      nobody knows whether it was done: timeout (no answer)
+  2105 ms  ↺          turns back: pay: timeout (no answer)
+  2105 ms  ↺ pay      had nothing to undo
+  2105 ms  ↺ reserve  is being undone
+  2110 ms  ↺ reserve  undone  5 ms"
+                .trim_start_matches('\n')
+        );
+    }
+
+    #[test]
+    fn what_this_version_does_not_know_is_told_too() {
+        let facts = [
+            fact(0, "saga_moved", json!({})),
+            fact(0, "step_paused", json!({ "step": "pay" })),
+        ];
+        assert_eq!(
+            told(&facts),
+            [
+                "     0 ms  ·          saga moved",
+                "     0 ms  · pay      step paused"
+            ]
+        );
+    }
+
+    #[test]
+    fn durations_are_said_as_people_do() {
+        let said = |ms| duration(chrono::TimeDelta::milliseconds(ms));
+        let table = [
+            (-5, "0 ms"),
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (1_000, "1.0 s"),
+            (59_999, "59.9 s"),
+            (60_000, "1 min 0 s"),
+            (3_725_000, "1 h 2 min"),
+            (90_000_000, "1 d 1 h"),
+        ];
+        for (ms, text) in table {
+            assert_eq!(said(ms), text);
+        }
     }
 }

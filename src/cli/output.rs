@@ -64,14 +64,25 @@ impl Output {
         }
     }
 
+    /// An output without colours that leads nowhere, for tests.
+    #[cfg(test)]
+    pub(super) fn plain() -> Self {
+        Self {
+            to: Box::new(std::io::sink()),
+            coloured: false,
+        }
+    }
+
     /// Prints a line.
     pub(super) fn line(&mut self, text: impl Display) -> Result<(), CliError> {
-        writeln!(self.to, "{text}")
-            .and_then(|()| self.to.flush())
-            .map_err(|error| match error.kind() {
-                ErrorKind::BrokenPipe => CliError::OutputClosed,
-                _ => CliError::io("the output", error),
-            })
+        let written = writeln!(self.to, "{text}").and_then(|()| self.to.flush());
+        written.map_err(|error| {
+            if error.kind() == ErrorKind::BrokenPipe {
+                CliError::OutputClosed
+            } else {
+                CliError::io("the output", error)
+            }
+        })
     }
 
     /// Prints JSON over several lines.
@@ -87,5 +98,21 @@ impl Output {
         } else {
             text.to_owned()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_terminals() {
+        assert_eq!(Output::plain().toned(Tone::Bad, "no"), "no");
+        let output = Output {
+            coloured: true,
+            ..Output::plain()
+        };
+        assert_eq!(output.toned(Tone::Bad, "no"), "\u{1b}[31mno\u{1b}[0m");
+        assert_eq!(output.toned(Tone::Plain, "no"), "no");
     }
 }

@@ -192,6 +192,10 @@ async fn make_durable(
         tenure.count_out();
     }
     let _gone = tell.send(Ok((appended, snapshot)));
+    if seen {
+        // This saga was never made: its first calls must not leave.
+        return;
+    }
     let Some(last) = calls.pop() else { return };
     tenure.send(&entry, calls);
     tenure.carry_out(entry, last).await;

@@ -107,6 +107,7 @@ fn fresh_name() -> String {
     format!("amends_test_{}_{nanos}_{next}", std::process::id())
 }
 
+#[expect(clippy::disallowed_methods, reason = "where the database servers are")]
 fn server(kind: Kind) -> String {
     let (variable, usual) = match kind {
         Kind::MariaDb => ("AMENDS_TEST_MARIADB", "mysql://root@127.0.0.1:3306/test"),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
@@ -19,6 +20,8 @@ pub struct Api {
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
     /// The body; null when it is not JSON.
     pub body: Value,
 }
@@ -28,6 +31,15 @@ impl Answer {
     #[must_use]
     pub fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or_default()
+    }
+
+    /// A header; empty when it is not there.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 
     /// The `id` of what was answered.
@@ -155,9 +167,11 @@ impl Api {
 pub async fn send(request: RequestBuilder) -> reqwest::Result<Answer> {
     let response = request.send().await?;
     let status = response.status();
+    let headers = response.headers().clone();
     let body = response.bytes().await?;
     Ok(Answer {
         status,
+        headers,
         body: serde_json::from_slice(&body).unwrap_or_default(),
     })
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::api::Api;
+use crate::api::{Api, send};
 use crate::{eventually, free_port};
 
 /// How long a start may take.
@@ -189,6 +189,36 @@ impl Coordinator {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.api)
+    }
+
+    /// The address of its API, for a client that speaks no proper HTTP.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.api)
+    }
+
+    /// Whether it says that it may get traffic, and what it says of itself: `ready`, `standby`,
+    /// `database_unavailable`, `draining`. `None` when it says nothing.
+    pub async fn readiness(&self) -> Option<(u16, String)> {
+        let request = self
+            .api()
+            .client()
+            .get(self.management_url("/health/ready"));
+        let answer = send(request.timeout(Duration::from_secs(5))).await.ok()?;
+        let word = answer.body["status"].as_str().unwrap_or_default();
+        Some((answer.status.as_u16(), word.to_owned()))
+    }
+
+    /// Waits until it says this of itself.
+    ///
+    /// # Panics
+    /// When it does not within `limit`.
+    pub async fn wait_for(&self, word: &str, limit: Duration) {
+        let what = format!("the coordinator to be {word}");
+        eventually(&what, limit, async || {
+            self.readiness().await.filter(|(_, said)| said == word)
+        })
+        .await;
     }
 
     /// A URL of its management port.

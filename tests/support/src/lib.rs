@@ -7,8 +7,10 @@
 pub mod api;
 pub mod coordinator;
 pub mod database;
+pub mod definitions;
 pub mod ledger;
 pub mod postgres;
+pub mod scripted;
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU32, Ordering};
