@@ -89,8 +89,7 @@ impl Watched {
                 "SELECT CAST(VARIABLE_VALUE AS DOUBLE) FROM information_schema.GLOBAL_STATUS \
                  WHERE VARIABLE_NAME = 'HANDLER_COMMIT'",
                 "SELECT SUM(CAST(VARIABLE_VALUE AS DOUBLE)) FROM information_schema.GLOBAL_STATUS \
-                 WHERE VARIABLE_NAME IN ('INNODB_ROWS_INSERTED', 'INNODB_ROWS_UPDATED', \
-                 'INNODB_ROWS_DELETED')",
+                 WHERE VARIABLE_NAME IN ('HANDLER_WRITE', 'HANDLER_UPDATE', 'HANDLER_DELETE')",
             ),
         };
         Ok(Some(Counters {
