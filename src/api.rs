@@ -18,7 +18,9 @@ mod sagas;
 mod start;
 pub mod wire;
 
+use std::io;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
@@ -27,7 +29,7 @@ use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App as ActixApp, HttpServer};
 
 use crate::definition::Surroundings;
-use crate::engine::Engine;
+use crate::engine::{Engine, Readiness};
 use crate::store::Store;
 
 /// What the handlers work with.
@@ -49,35 +51,38 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long a client may take to send the head of a request.
 const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long answers under way are given when the server stops, in seconds.
-const SHUTDOWN_S: u64 = 5;
+const SHUTDOWN_S: u64 = 2;
 
 /// The server of the API, on a socket that already listens. It runs when it is awaited, and stops
 /// through its handle.
 ///
 /// # Errors
 /// When the socket cannot be used.
-pub fn serve(app: App, listener: TcpListener, workers: usize) -> std::io::Result<Server> {
-    server(app, listener, workers, routes::configure)
+pub fn serve(app: App, listener: TcpListener, workers: usize) -> io::Result<Server> {
+    server(Data::new(app), listener, workers, routes::configure)
 }
 
-/// The server of the management port, on a socket that already listens.
+/// Says whether this process may get traffic; asked at every probe.
+pub type ReadinessProbe = dyn Fn() -> Readiness + Send + Sync;
+
+/// The server of the management port, on a socket that already listens. It needs no engine, so it
+/// answers while the rest still starts.
 ///
 /// # Errors
 /// When the socket cannot be used.
-pub fn serve_management(app: App, listener: TcpListener) -> std::io::Result<Server> {
-    server(app, listener, 1, management::configure)
+pub fn serve_management(probe: Arc<ReadinessProbe>, listener: TcpListener) -> io::Result<Server> {
+    server(Data::from(probe), listener, 1, management::configure)
 }
 
-fn server(
-    app: App,
+fn server<T: Send + Sync + ?Sized + 'static>(
+    data: Data<T>,
     listener: TcpListener,
     workers: usize,
     configure: fn(&mut ServiceConfig),
-) -> std::io::Result<Server> {
-    let app = Data::new(app);
+) -> io::Result<Server> {
     let application = move || {
         ActixApp::new()
-            .app_data(app.clone())
+            .app_data(data.clone())
             .wrap(from_fn(edge::dress))
             .configure(configure)
     };

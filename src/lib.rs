@@ -1,5 +1,6 @@
 //! `amends`, a saga coordinator. The map of the house is in `ARCHITECTURE.md`.
 
+pub mod api;
 pub mod cli;
 pub mod config;
 pub mod definition;

@@ -1,2 +1,7 @@
 //! The `amends` binary.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    amends::cli::main()
+}

@@ -70,12 +70,12 @@ const SAGAS: Table = Table {
         Index {
             name: "sagas_suspended",
             columns: "suspended, id",
-            only: Some("suspended"),
+            only: Some("suspended = true"),
         },
         Index {
             name: "sagas_overdue",
             columns: "overdue, id",
-            only: Some("overdue"),
+            only: Some("overdue = true"),
         },
     ],
     clustered: true,

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::edge::not_found;
 use super::routes::{method_not_allowed, reads};
-use super::{App, answer};
+use super::{ReadinessProbe, answer};
 use crate::engine::Readiness;
 
 /// The routes of the management port.
@@ -25,8 +25,8 @@ async fn live() -> HttpResponse {
 }
 
 /// `GET /health/ready`
-async fn ready(app: Data<App>) -> HttpResponse {
-    let (status, word) = match app.engine.readiness() {
+async fn ready(probe: Data<ReadinessProbe>) -> HttpResponse {
+    let (status, word) = match probe() {
         Readiness::Ready => (StatusCode::OK, "ready"),
         Readiness::Standby => (StatusCode::SERVICE_UNAVAILABLE, "standby"),
         Readiness::DatabaseAway => (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"),

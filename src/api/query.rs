@@ -1,6 +1,7 @@
 //! Reading query strings. A parameter that a call does not know, or that has a value it cannot
 //! have, is an error: a filter that is ignored answers a question that nobody asked.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
@@ -11,9 +12,9 @@ use crate::saga::{SagaId, Status, Timestamp};
 use crate::store::ListFilter;
 
 /// How many items a page has when nobody says.
-pub(super) const LIMIT_DEFAULT: u32 = 50;
+pub(super) const LIMIT_DEFAULT: u64 = 50;
 /// The most items that a page can have.
-pub(super) const LIMIT_MAX: u32 = 500;
+pub(super) const LIMIT_MAX: u64 = 500;
 /// The longest value that a text parameter can have, in characters: no stored text is longer.
 const TEXT_CHARS_MAX: usize = 255;
 
@@ -77,9 +78,9 @@ impl Parameters {
     }
 
     /// How many items are wanted.
-    pub(super) fn limit(&self) -> Result<u32, ApiError> {
+    pub(super) fn limit(&self) -> Result<u64, ApiError> {
         let expected = format!("must be a whole number from 1 to {LIMIT_MAX}");
-        match self.parsed::<u32>("limit", &expected)? {
+        match self.parsed::<u64>("limit", &expected)? {
             None => Ok(LIMIT_DEFAULT),
             Some(limit @ 1..=LIMIT_MAX) => Ok(limit),
             Some(_) => Err(invalid("limit", &expected)),
@@ -93,11 +94,13 @@ impl Parameters {
 }
 
 /// What sagas are listed, and which page of them.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) struct ListQuery {
     pub(super) filter: ListFilter,
+    /// Whether the filters ask for two values of one label, which no saga has.
+    pub(super) finds_nothing: bool,
     pub(super) cursor: Option<SagaId>,
-    pub(super) limit: u32,
+    pub(super) limit: u64,
 }
 
 /// The parameters of `GET /sagas`.
@@ -124,6 +127,14 @@ impl ListQuery {
         if version == Some(0) {
             return Err(invalid("version", VERSION_EXPECTED));
         }
+        let pairs: Vec<(String, String)> = parameters
+            .all("label")
+            .map(label)
+            .collect::<Result<_, _>>()?;
+        let labels: BTreeMap<_, _> = pairs.iter().cloned().collect();
+        let finds_nothing = pairs
+            .iter()
+            .any(|(name, value)| labels.get(name) != Some(value));
         let filter = ListFilter {
             definition: parameters.text("definition")?,
             version,
@@ -132,10 +143,7 @@ impl ListQuery {
                 .map(status)
                 .collect::<Result<_, _>>()?,
             key: parameters.text("key")?,
-            labels: parameters
-                .all("label")
-                .map(label)
-                .collect::<Result<_, _>>()?,
+            labels,
             created_after: moment(&parameters, "created_after")?,
             created_before: moment(&parameters, "created_before")?,
             failure_code: parameters.text("failure_code")?,
@@ -144,6 +152,7 @@ impl ListQuery {
         };
         Ok(Self {
             filter,
+            finds_nothing,
             cursor: parameters.cursor()?,
             limit: parameters.limit()?,
         })
@@ -214,15 +223,19 @@ mod tests {
             &created_before=2026-11-21T10:30:00%2B01:00&failure_code=x&suspended=true\
             &overdue=false&limit=7&cursor=0198c7c4-aaaa-7000-8000-000000000000";
         let read = ListQuery::read(query).unwrap();
-        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(read.filter.definition.as_deref(), Some("order"));
         assert_eq!(read.filter.version, Some(2));
         assert_eq!(read.filter.statuses, [Status::Running, Status::Failed]);
         assert_eq!(read.filter.key.as_deref(), Some("ORD 1"));
-        assert_eq!(
-            read.filter.labels,
-            [pair("channel", "web"), pair("a", "b:c")]
+        let labels = [("a", "b:c"), ("channel", "web")];
+        assert!(
+            read.filter
+                .labels
+                .iter()
+                .map(|(n, v)| (n.as_str(), v.as_str()))
+                .eq(labels)
         );
+        assert!(!read.finds_nothing);
         let nine_thirty = 1_795_253_400_000;
         assert_eq!(read.filter.created_after, Some(Timestamp(nine_thirty + 1)));
         assert_eq!(read.filter.created_before, Some(Timestamp(nine_thirty)));
@@ -237,10 +250,15 @@ mod tests {
     #[test]
     fn nothing_is_no_filter() {
         let read = ListQuery::read("").unwrap();
-        assert_eq!(
-            (read.filter, read.limit),
-            (ListFilter::default(), LIMIT_DEFAULT)
-        );
+        assert!(read.filter.definition.is_none() && read.filter.statuses.is_empty());
+        assert_eq!((read.limit, read.cursor), (LIMIT_DEFAULT, None));
+    }
+
+    #[test]
+    fn no_saga_has_two_values_of_one_label() {
+        let finds_nothing = |query| ListQuery::read(query).unwrap().finds_nothing;
+        assert!(finds_nothing("label=a:1&label=a:2"));
+        assert!(!finds_nothing("label=a:1&label=a:1"));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Looking at sagas: the list, one, its journal.
 
 use std::str::FromStr;
-use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
@@ -25,17 +24,20 @@ use crate::store::{StoreError, StoredTransition, SummaryRow};
 pub(super) async fn list(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let query = ListQuery::read(request.query_string())?;
     // One more than is wanted tells whether there is a next page.
-    let mut rows = app
-        .store
-        .list(&query.filter, query.cursor, query.limit + 1)
-        .await?;
+    let mut rows = if query.finds_nothing {
+        Vec::new()
+    } else {
+        app.store
+            .list(&query.filter, query.cursor, query.limit + 1)
+            .await?
+    };
     let next_cursor = cut(&mut rows, query.limit).map(|row| row.id.to_string());
     let items = rows.iter().map(Summary::of_row).collect();
     Ok(answer::json(StatusCode::OK, &Page { items, next_cursor }))
 }
 
 /// Cuts a page to its size; the last item on it when more follow.
-pub(super) fn cut<T>(items: &mut Vec<T>, limit: u32) -> Option<&T> {
+pub(super) fn cut<T>(items: &mut Vec<T>, limit: u64) -> Option<&T> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = items.len() > limit;
     items.truncate(limit);
@@ -61,9 +63,7 @@ pub(super) async fn events(app: Data<App>, request: HttpRequest) -> Result<HttpR
     let id = saga_id(&request)?;
     let parameters = Parameters::of(request.query_string(), &["limit", "cursor"])?;
     let limit = parameters.limit()?;
-    let cursor = parameters
-        .cursor()?
-        .unwrap_or(EventCursor { row: 1, after: 0 });
+    let EventCursor(after) = parameters.cursor()?.unwrap_or_default();
     let row = summary(&app, id).await?;
     let published = app
         .engine
@@ -72,9 +72,12 @@ pub(super) async fn events(app: Data<App>, request: HttpRequest) -> Result<HttpR
     let definition = published
         .map(|published| published.definition)
         .ok_or_else(|| ApiError::new(ErrorCode::JournalUnreadable))?;
-    let rows = app.store.transitions(id, cursor.row, limit + 1).await?;
-    let page = EventPage::of(rows, &definition, cursor, limit);
-    Ok(answer::json(StatusCode::OK, &page.shown()))
+    let rows = app.store.transitions(id, after + 1, limit + 1).await?;
+    let mut items: Vec<_> = rows.iter().flat_map(events_of).collect();
+    items.retain(|item| item.seq > after);
+    let next_cursor = cut(&mut items, limit).map(|last| last.seq.to_string());
+    let items = items.iter().map(|item| item.view(&definition)).collect();
+    Ok(answer::json(StatusCode::OK, &Page { items, next_cursor }))
 }
 
 async fn summary(app: &App, id: SagaId) -> Result<SummaryRow, ApiError> {
@@ -129,15 +132,9 @@ impl<'a> Summary<'a> {
     }
 }
 
-/// Where a page of events begins. A row of the journal holds several events, so a page may end
-/// within one: `12` goes on after event 12, which ended a row; `9-12` within the row of event 9.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct EventCursor {
-    /// The number of the first event of the row to begin with.
-    row: u64,
-    /// The number of the last event that was seen.
-    after: u64,
-}
+/// The number of the last event that was seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct EventCursor(u64);
 
 /// The text is not a cursor.
 #[derive(Debug)]
@@ -147,106 +144,41 @@ impl FromStr for EventCursor {
     type Err = NoCursor;
 
     fn from_str(text: &str) -> Result<Self, NoCursor> {
-        // Numbers in the database are signed.
-        let number = |text: &str| match text.parse::<i64>().map(u64::try_from) {
-            Ok(Ok(number)) if number < u64::MAX / 4 => Ok(number),
-            Ok(_) | Err(_) => Err(NoCursor),
-        };
-        match text.split_once('-') {
-            Some((row, after)) => Ok(Self {
-                row: number(row)?,
-                after: number(after)?,
-            }),
-            None => number(text).map(|after| Self {
-                row: after + 1,
-                after,
-            }),
-        }
+        // Numbers in the database are 64 bits with a sign.
+        let number = text.parse::<u32>().map_err(|_wrong| NoCursor)?;
+        Ok(Self(u64::from(number)))
     }
 }
 
-/// One event of a page, or the row that could not be read.
+/// One event of a page; none where its row cannot be read.
 struct PageItem {
-    row: u64,
     seq: u64,
     at: Timestamp,
     event: Option<Event>,
 }
 
-/// A page of a saga's events.
-struct EventPage {
-    definition: Arc<Definition>,
-    items: Vec<PageItem>,
-    next_cursor: Option<String>,
-}
-
-impl EventPage {
-    /// The page of `limit` events after the cursor; `rows` holds one row more than that.
-    fn of(
-        rows: Vec<StoredTransition>,
-        definition: &Arc<Definition>,
-        cursor: EventCursor,
-        limit: u32,
-    ) -> Self {
-        let after_cursor = |item: &PageItem| item.seq > cursor.after;
-        let mut items: Vec<_> = rows
-            .iter()
-            .flat_map(events_of)
-            .filter(after_cursor)
-            .collect();
-        let next_row = usize::try_from(limit)
-            .ok()
-            .and_then(|limit| items.get(limit));
-        let next_row = next_row.map(|next| next.row);
-        let last = cut(&mut items, limit);
-        let next_cursor = last.zip(next_row).map(|(last, next_row)| {
-            if next_row == last.row {
-                format!("{}-{}", last.row, last.seq)
-            } else {
-                last.seq.to_string()
-            }
-        });
-        Self {
-            definition: Arc::clone(definition),
-            items,
-            next_cursor,
+impl PageItem {
+    fn view<'a>(&'a self, definition: &'a Definition) -> EventView<'a> {
+        match &self.event {
+            Some(event) => EventView::of(definition, self.seq, self.at, event),
+            None => EventView::unreadable(self.seq, self.at),
         }
-    }
-
-    fn shown(&self) -> Page<EventView<'_>> {
-        let view = |item| event_view(&self.definition, item);
-        Page {
-            items: self.items.iter().map(view).collect(),
-            next_cursor: self.next_cursor.clone(),
-        }
-    }
-}
-
-fn event_view<'a>(definition: &'a Definition, item: &'a PageItem) -> EventView<'a> {
-    match &item.event {
-        Some(event) => EventView::of(definition, item.seq, item.at, event),
-        None => EventView::unreadable(item.seq, item.at),
     }
 }
 
 /// The events of a row, numbered. Of one that is damaged there is only that it is there.
 fn events_of(row: &StoredTransition) -> Vec<PageItem> {
+    let item = |seq, event| PageItem {
+        seq,
+        at: row.at,
+        event,
+    };
     match Transition::read(row.seq, row.at, &row.events) {
         Ok(transition) => (row.seq..)
             .zip(transition.events)
-            .map(|(seq, event)| PageItem {
-                row: row.seq,
-                seq,
-                at: row.at,
-                event: Some(event),
-            })
+            .map(|(seq, event)| item(seq, Some(event)))
             .collect(),
-        Err(_unreadable) => vec![PageItem {
-            row: row.seq,
-            seq: row.seq,
-            at: row.at,
-            event: None,
-        }],
+        Err(_unreadable) => vec![item(row.seq, None)],
     }
 }
 
@@ -254,25 +186,12 @@ fn events_of(row: &StoredTransition) -> Vec<PageItem> {
 mod tests {
     use super::*;
 
-    fn cursor(text: &str) -> Option<EventCursor> {
-        text.parse().ok()
-    }
-
     #[test]
     fn a_cursor_is_read() {
-        assert_eq!(cursor("0"), Some(EventCursor { row: 1, after: 0 }));
-        assert_eq!(cursor("12"), Some(EventCursor { row: 13, after: 12 }));
-        assert_eq!(cursor("9-12"), Some(EventCursor { row: 9, after: 12 }));
-        for bad in [
-            "",
-            "-",
-            "x",
-            "-1",
-            "1-",
-            "1-2-3",
-            "18446744073709551615",
-            "9223372036854775807",
-        ] {
+        let cursor = |text: &str| text.parse::<EventCursor>().ok();
+        assert_eq!(cursor("0"), Some(EventCursor(0)));
+        assert_eq!(cursor("12"), Some(EventCursor(12)));
+        for bad in ["", "-", "x", "-1", "1-2", "18446744073709551615"] {
             assert_eq!(cursor(bad), None, "{bad}");
         }
     }

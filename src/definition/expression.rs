@@ -6,6 +6,7 @@
 
 mod arithmetic;
 mod bounds;
+mod compiler;
 mod failure;
 mod functions;
 mod kind;
@@ -24,8 +25,9 @@ pub use template::{Condition, Template};
 pub use text::{PathTemplate, TextTemplate};
 
 use super::model::StepIndex;
+pub(super) use compiler::Compiler;
 pub(super) use names::{Names, Read};
-pub(super) use template::{Compiler, push_json};
+pub(super) use template::push_json;
 pub(super) use text::push_encoded;
 
 /// What expressions may see of a saga. Implemented by the saga's state; nothing else is visible.

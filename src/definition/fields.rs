@@ -19,6 +19,8 @@ pub(super) const DEFINITION: &[&str] = &[
 ];
 /// The fields of `compensation` of a definition.
 pub(super) const COMPENSATION_SETTINGS: &[&str] = &["order", "on_failure", "retry"];
+/// What messages call a step.
+pub(super) const STEP_LABEL: &str = "A step";
 /// The fields of a step.
 pub(super) const STEP: &[&str] = &[
     "id",
@@ -108,7 +110,7 @@ impl<'n> Fields<'n> {
             return;
         }
         let label = self.label;
-        if std::ptr::eq(self.known, STEP) && RESERVED.contains(&key) {
+        if self.label == STEP_LABEL && RESERVED.contains(&key) {
             let message = format!("`{key}` is reserved and means nothing yet; leave it out.");
             problems.error(entry.place, "reserved_field", message);
             return;

@@ -55,6 +55,7 @@ impl InputSchema {
         }
         let schema = node.to_json();
         let before = problems.count();
+        check_dialect(&schema, node, problems);
         check_references(node, &schema, problems);
         for error in jsonschema::draft202012::meta::validator().iter_errors(&schema) {
             let place = node.at_pointer(error.instance_path().as_str()).place;
@@ -82,6 +83,19 @@ impl InputSchema {
                 None
             }
         }
+    }
+}
+
+fn check_dialect(schema: &Value, node: &Node, problems: &mut Problems) {
+    let Some(dialect) = schema.get("$schema") else {
+        return;
+    };
+    let written = dialect.as_str().unwrap_or_default().trim_end_matches('#');
+    if written != "https://json-schema.org/draft/2020-12/schema" {
+        let place = node.at_pointer("/$schema").place;
+        let message =
+            "An input's schema is JSON Schema 2020-12; leave `$schema` out, or name that.";
+        problems.error(place, "input_schema_invalid", message);
     }
 }
 

@@ -71,7 +71,11 @@ const PROBLEMS_MAX: usize = 1_000;
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     found: Vec<Problem>,
+    expressions: usize,
 }
+
+/// The most expressions that are compiled of one document.
+const EXPRESSIONS_MAX: usize = 20_000;
 
 impl Problems {
     pub(super) fn error(&mut self, place: Place, code: &'static str, message: impl Into<String>) {
@@ -86,6 +90,20 @@ impl Problems {
         if self.found.len() < PROBLEMS_MAX {
             self.found.push(problem);
         }
+    }
+
+    /// Whether one more expression of the document is to be compiled. What nobody would read is
+    /// not looked for, and no document takes more than a few seconds.
+    pub(super) fn admits_expression(&mut self, place: Place) -> bool {
+        if self.found.len() >= PROBLEMS_MAX {
+            return false;
+        }
+        self.expressions += 1;
+        if self.expressions == EXPRESSIONS_MAX + 1 {
+            let message = format!("A definition has at most {EXPRESSIONS_MAX} expressions.");
+            self.error(place, "out_of_range", message);
+        }
+        self.expressions <= EXPRESSIONS_MAX
     }
 
     /// How many there are.
@@ -104,6 +122,10 @@ impl Problems {
     pub(super) fn into_sorted(mut self, source: &str) -> Vec<Problem> {
         let widths: Vec<usize> = source.lines().map(|line| line.chars().count()).collect();
         for problem in &mut self.found {
+            if problem.line > widths.len() {
+                // Behind the last line is its end.
+                problem.column = usize::MAX;
+            }
             problem.line = problem.line.clamp(1, widths.len().max(1));
             let width = widths.get(problem.line - 1).copied().unwrap_or(0);
             problem.column = problem.column.clamp(1, width + 1);

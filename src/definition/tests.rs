@@ -2,6 +2,7 @@
 
 mod hostile;
 mod render;
+mod table;
 
 use super::*;
 
@@ -60,4 +61,27 @@ fn the_samples_are_clean() {
 fn strip(mut schema: serde_json::Value) -> serde_json::Value {
     schema["properties"]["input"] = serde_json::json!(true);
     schema
+}
+
+#[test]
+fn json_is_read_as_well() {
+    for (name, source) in SAMPLES {
+        let document = check(source, None).definition.unwrap().document.clone();
+        for json in [
+            document.to_string(),
+            format!("{document:#}"),
+            format!("{document:#}").replace("  ", "\t"),
+        ] {
+            let checked = check(&json, None);
+            assert_eq!(checked.problems, Vec::new(), "{name}\n{json}");
+            assert_eq!(checked.definition.unwrap().document, document);
+        }
+    }
+    let source = r#"{"name":"d","version":1,"description":"\ud83d\ude00 \u00e9 a\/b \t","steps":[{"id":"a","delay":"1s"}]}"#;
+    let checked = check(source, None);
+    assert_eq!(checked.problems, Vec::new());
+    assert_eq!(
+        checked.definition.unwrap().description.as_deref(),
+        Some("\u{1f600} \u{e9} a/b \t")
+    );
 }

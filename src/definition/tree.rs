@@ -1,5 +1,7 @@
 //! The document as a tree with a place at every node: YAML read, and nothing of its meaning known.
 
+use std::borrow::Cow;
+
 use saphyr::{LoadableYamlNode as _, MarkedYaml, Marker, Scalar, YamlData};
 use saphyr_parser::Event;
 use serde_json::{Map, Number, Value};
@@ -108,6 +110,7 @@ pub(super) fn read(source: &str, problems: &mut Problems) -> Option<Node> {
         );
         return None;
     }
+    let source = &*with_yaml_escapes(source);
     if let Some(place) = too_deep(source) {
         refuse_depth(place, problems);
         return None;
@@ -145,6 +148,43 @@ pub(super) fn read(source: &str, problems: &mut Problems) -> Option<Node> {
         return None;
     }
     Some(convert(first, 0, problems))
+}
+
+/// JSON writes a character beyond 16 bits as two escapes, `\ud83d\ude00`; YAML knows only
+/// `\U0001f600`. It is the one thing in which JSON is not YAML.
+fn with_yaml_escapes(source: &str) -> Cow<'_, str> {
+    if !source.trim_start().starts_with('{') || !source.contains("\\u") {
+        return Cow::Borrowed(source);
+    }
+    let mut out = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        out.push_str(before);
+        let pair = surrogate(escape).zip(escape.get(6..).and_then(surrogate));
+        let letter = pair.and_then(|pair| char::decode_utf16([pair.0, pair.1]).next()?.ok());
+        // An escape is two characters long, so that `\\u` is a backslash and a `u`.
+        let length = if letter.is_some() {
+            12
+        } else {
+            1 + escape.chars().nth(1).map_or(0, char::len_utf8)
+        };
+        match letter {
+            Some(letter) => out.push_str(&format!("\\U{:08x}", u32::from(letter))),
+            None => out.push_str(escape.get(..length).unwrap_or_default()),
+        }
+        rest = escape.get(length..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
+/// The half of a pair that an escape begins with.
+fn surrogate(escape: &str) -> Option<u16> {
+    let hex = escape.strip_prefix("\\u")?.get(..4)?;
+    u16::from_str_radix(hex, 16)
+        .ok()
+        .filter(|half| (0xd800..0xe000).contains(half))
 }
 
 /// Where the document goes deeper than it may. The parser's events tell without recursion; all

@@ -41,6 +41,8 @@ pub(super) struct EntryState {
     pub(super) timer: Option<Timestamp>,
     /// Who waits for it to settle.
     pub(super) waiters: Vec<oneshot::Sender<Snapshot>>,
+    /// It left memory: whoever still holds the entry has to look for the saga anew.
+    pub(super) left: bool,
 }
 
 impl Entry {
@@ -59,6 +61,7 @@ impl Entry {
             persisted,
             timer: None,
             waiters: Vec::new(),
+            left: false,
         };
         let id = state.saga.id;
         Arc::new(Self {

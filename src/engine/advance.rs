@@ -22,14 +22,26 @@ pub(super) struct Submitted {
     calls: Vec<Prepared>,
 }
 
+/// Why an input was not taken.
+pub(super) enum NotTaken {
+    /// The saga's state does not allow it.
+    Rejected(Rejection),
+    /// The entry left memory; look for the saga anew.
+    Left,
+}
+
 impl Tenure {
     /// Decides an input and gives the events to the journal.
     ///
     /// # Errors
-    /// When the saga's state does not take the input; nothing has changed then.
-    pub(super) fn submit(&self, entry: &Entry, input: Input) -> Result<Submitted, Rejection> {
+    /// When the saga's state does not take the input, or the entry left memory; nothing has
+    /// changed then.
+    pub(super) fn submit(&self, entry: &Entry, input: Input) -> Result<Submitted, NotTaken> {
         let now = clock::now();
         let mut state = entry.state.lock();
+        if state.left {
+            return Err(NotTaken::Left);
+        }
         if let Input::Attempt(attempted) = &input {
             state.flying.remove(&InFlight {
                 step: attempted.step,
@@ -37,7 +49,8 @@ impl Tenure {
                 attempt: attempted.attempt,
             });
         }
-        let decision = decide(&entry.definition, &state.saga, input, now)?;
+        let decision =
+            decide(&entry.definition, &state.saga, input, now).map_err(NotTaken::Rejected)?;
         Ok(self.record(entry, &mut state, decision, None))
     }
 
@@ -112,9 +125,7 @@ impl Tenure {
         } = submitted;
         let Some(receipt) = receipt else {
             let mut state = entry.state.lock();
-            if state.durable.seq == state.saga.seq {
-                self.keep_or_leave(entry, &mut state);
-            }
+            self.keep_or_leave(entry, &mut state);
             let saga = Arc::clone(&state.durable);
             let snapshot = Snapshot {
                 definition: Arc::clone(&entry.definition),
@@ -152,9 +163,7 @@ impl Tenure {
             } else {
                 Vec::new()
             };
-            if state.durable.seq == state.saga.seq {
-                self.keep_or_leave(entry, &mut state);
-            }
+            self.keep_or_leave(entry, &mut state);
             waiters
         };
         let snapshot = || Snapshot {
@@ -167,8 +176,12 @@ impl Tenure {
         }
     }
 
-    /// Sets the saga's next time, or drops it from memory when that is far away.
+    /// Sets the saga's next time, or drops it from memory when that is far away. Not while
+    /// something of it is on its way to the journal.
     pub(super) fn keep_or_leave(&self, entry: &Arc<Entry>, state: &mut EntryState) {
+        if state.durable.seq != state.saga.seq || state.left {
+            return;
+        }
         let saga = &state.saga;
         let horizon = clock::now().plus_ms(HORIZON_MS);
         let next = saga.next_time();
@@ -182,6 +195,7 @@ impl Tenure {
         self.timers.set(entry.id, state.timer, timer);
         state.timer = timer;
         if !stays {
+            state.left = true;
             self.active.remove(entry.id);
         }
     }
@@ -220,7 +234,11 @@ impl Tenure {
     }
 
     fn not_written(&self, entry: &Entry, error: &AppendError) {
-        let timer = entry.state.lock().timer.take();
+        let timer = {
+            let mut state = entry.state.lock();
+            state.left = true;
+            state.timer.take()
+        };
         self.timers.set(entry.id, timer, None);
         self.active.remove(entry.id);
         match error {

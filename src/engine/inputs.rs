@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::active::Entry;
+use super::advance::{NotTaken, Submitted};
 use super::start::DATABASE_PATIENCE;
 use super::tenure::Tenure;
 use super::{CommandError, Engine, Snapshot, clock};
@@ -62,35 +63,41 @@ impl Engine {
     /// Waits until the saga has finished or failed, at most so long, or until a drain begins.
     /// `None` when that did not come to pass.
     pub async fn settled(&self, id: SagaId, within: Duration) -> Option<Snapshot> {
+        let deadline = tokio::time::Instant::now() + within;
         let tenure = self.parts.tenure()?;
-        let Some(entry) = tenure.active.get(id) else {
-            let snapshot = self.saga(id).await.ok()?;
-            return snapshot.saga.status().is_settled().then_some(snapshot);
-        };
-        let waiting = {
-            let mut state = entry.state.lock();
-            if state.durable.status().is_settled() {
-                let saga = Arc::clone(&state.durable);
-                return Some(Snapshot {
-                    definition: Arc::clone(&entry.definition),
-                    saga,
-                });
+        loop {
+            let entry = match tenure.find(id).await.ok()? {
+                Found::Here(entry) => entry,
+                Found::Finished(snapshot) => return Some(snapshot),
+            };
+            let waiting = {
+                let mut state = entry.state.lock();
+                if state.durable.status().is_settled() {
+                    let saga = Arc::clone(&state.durable);
+                    return Some(Snapshot {
+                        definition: Arc::clone(&entry.definition),
+                        saga,
+                    });
+                }
+                if state.left {
+                    continue;
+                }
+                let (tell, told) = oneshot::channel();
+                state.waiters.push(tell);
+                told
+            };
+            let settled = tokio::select! {
+                told = waiting => told.ok(),
+                () = tokio::time::sleep_until(deadline) => None,
+                () = self.parts.stopping.draining.cancelled() => None,
+            };
+            if settled.is_none() {
+                let mut state = entry.state.lock();
+                state.waiters.retain(|waiter| !waiter.is_closed());
+                tenure.keep_or_leave(&entry, &mut state);
             }
-            let (tell, told) = oneshot::channel();
-            state.waiters.push(tell);
-            told
-        };
-        let settled = tokio::select! {
-            told = waiting => told.ok(),
-            () = tokio::time::sleep(within) => None,
-            () = self.parts.stopping.draining.cancelled() => None,
-        };
-        if settled.is_none() {
-            let mut state = entry.state.lock();
-            state.waiters.retain(|waiter| !waiter.is_closed());
-            tenure.keep_or_leave(&entry, &mut state);
+            return settled;
         }
-        settled
     }
 
     /// The saga as it stands, from memory or from its journal, whoever owns it.
@@ -112,15 +119,8 @@ impl Engine {
         if !self.parts.database_answers(&tenure) {
             return Err(CommandError::DatabaseUnavailable);
         }
-        let entry = match tenure.find(id).await? {
-            Found::Here(entry) => entry,
-            Found::Finished(snapshot) => {
-                decide(&snapshot.definition, &snapshot.saga, input, clock::now())?;
-                return Ok(snapshot);
-            }
-        };
         let (tell, told) = oneshot::channel();
-        let task = take_in(Arc::clone(&tenure), Arc::clone(&entry), input, tell);
+        let task = take_in(Arc::clone(&tenure), id, input, tell);
         tenure.spawn_for(id, task);
         match tokio::time::timeout(DATABASE_PATIENCE, told).await {
             Ok(Ok(answer)) => answer,
@@ -134,37 +134,69 @@ impl Engine {
 /// away at any moment.
 async fn take_in(
     tenure: Arc<Tenure>,
-    entry: Arc<Entry>,
+    id: SagaId,
     input: Input,
     tell: oneshot::Sender<Result<Snapshot, CommandError>>,
 ) {
-    let submitted = match tenure.submit(&entry, input) {
-        Ok(submitted) => submitted,
-        Err(rejection) => {
-            let _gone = tell.send(Err(rejection.into()));
-            tenure.keep_or_leave(&entry, &mut entry.state.lock());
-            return;
-        }
-    };
-    match tenure.durable(&entry, submitted).await {
-        Ok((_, snapshot, calls)) => {
-            let _gone = tell.send(Ok(snapshot));
-            tenure.send(&entry, calls);
-        }
-        Err(error) => {
-            let error = match error {
-                AppendError::Rejected(_) => CommandError::Internal,
+    let answer = match tenure.submit_by_id(id, input).await {
+        Ok((entry, submitted)) => match tenure.durable(&entry, submitted).await {
+            Ok((_, snapshot, calls)) => {
+                tenure.send(&entry, calls);
+                Ok(snapshot)
+            }
+            Err(AppendError::Rejected(_)) => Err(CommandError::Internal),
+            Err(
                 AppendError::Withdrawn
                 | AppendError::Fenced
                 | AppendError::Clash
-                | AppendError::Closed => CommandError::NotReady,
-            };
-            let _gone = tell.send(Err(error));
-        }
-    }
+                | AppendError::Closed,
+            ) => Err(CommandError::NotReady),
+        },
+        Err(Unsubmitted::Error(error)) => Err(error),
+        Err(Unsubmitted::Nothing(snapshot)) => Ok(snapshot),
+    };
+    // Whoever asked may have gone.
+    let _gone = tell.send(answer);
+}
+
+/// Why an input made no events.
+enum Unsubmitted {
+    /// It was not taken.
+    Error(CommandError),
+    /// The saga has finished, and the input changes nothing.
+    Nothing(Snapshot),
 }
 
 impl Tenure {
+    /// Finds a saga and submits an input to it.
+    async fn submit_by_id(
+        self: &Arc<Self>,
+        id: SagaId,
+        input: Input,
+    ) -> Result<(Arc<Entry>, Submitted), Unsubmitted> {
+        loop {
+            let entry = match self.find(id).await.map_err(Unsubmitted::Error)? {
+                Found::Here(entry) => entry,
+                Found::Finished(snapshot) => {
+                    let now = clock::now();
+                    return match decide(&snapshot.definition, &snapshot.saga, input, now) {
+                        Ok(_nothing) => Err(Unsubmitted::Nothing(snapshot)),
+                        Err(rejection) => Err(Unsubmitted::Error(rejection.into())),
+                    };
+                }
+            };
+            match self.submit(&entry, input.clone()) {
+                Ok(submitted) => return Ok((entry, submitted)),
+                Err(NotTaken::Rejected(rejection)) => {
+                    self.keep_or_leave(&entry, &mut entry.state.lock());
+                    return Err(Unsubmitted::Error(rejection.into()));
+                }
+                // It left memory in this very moment.
+                Err(NotTaken::Left) => {}
+            }
+        }
+    }
+
     /// A saga that this replica owns, brought into memory when it is not there.
     async fn find(self: &Arc<Self>, id: SagaId) -> Result<Found, CommandError> {
         if self.is_aside(id) {

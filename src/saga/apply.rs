@@ -152,7 +152,10 @@ impl Saga {
     }
 
     /// The events that concern the saga as a whole.
-    #[expect(clippy::too_many_lines, reason = "one arm an event, every variant named")]
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one arm an event, every variant named"
+    )]
     fn apply_to_saga(&mut self, event: &Event, at: Timestamp) -> Result<(), ReplayError> {
         match event {
             Event::SagaRetried { steps, .. } => {

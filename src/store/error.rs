@@ -136,10 +136,8 @@ impl Trouble {
             ) => Self::Unforeseen,
             // Io, Tls, Protocol, a closed or exhausted pool: the connection is of no more use.
             Some(_) => Self::Away,
-            None => match error {
-                DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => Self::Away,
-                _ => Self::Unforeseen,
-            },
+            None if matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_)) => Self::Away,
+            None => Self::Unforeseen,
         }
     }
 
@@ -210,10 +208,11 @@ impl Trouble {
 }
 
 fn driver_error(error: &DbErr) -> Option<&sqlx::Error> {
-    match error {
-        DbErr::Conn(RuntimeErr::SqlxError(source))
-        | DbErr::Exec(RuntimeErr::SqlxError(source))
-        | DbErr::Query(RuntimeErr::SqlxError(source)) => Some(source),
-        _ => None,
-    }
+    let (DbErr::Conn(RuntimeErr::SqlxError(source))
+    | DbErr::Exec(RuntimeErr::SqlxError(source))
+    | DbErr::Query(RuntimeErr::SqlxError(source))) = error
+    else {
+        return None;
+    };
+    Some(source)
 }

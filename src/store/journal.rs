@@ -16,6 +16,7 @@ mod batch;
 mod lookup;
 mod postgres;
 mod rows;
+mod settle;
 mod writer;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -80,7 +81,8 @@ pub struct SummaryWrite {
     pub overdue: bool,
     /// Why it was turned back or stopped.
     pub failure: Option<Failure>,
-    /// When it was started: by the clock that its id was made with, at most a minute apart.
+    /// When it was started: by the clock that its id was made with, and within ten seconds of it,
+    /// because lists by time narrow their walk with the ids.
     pub created_at: Timestamp,
     /// When it became final.
     pub finished_at: Option<Timestamp>,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sea_orm::{ConnectionTrait, Value};
 use uuid::Uuid;
 
-use super::dialect::{marks, signed};
+use super::dialect::signed;
 use super::records::SUMMARY_COLUMNS;
 use super::{Store, StoreError, StoredTransition, SummaryRow};
 use crate::saga::id::{SagaId, Timestamp};
@@ -14,7 +14,7 @@ use crate::saga::outcome::Status;
 
 /// How far the time in a saga's id may lie from its `created_at`: a list by time narrows its walk
 /// with the ids, and then looks at the exact times. One replica makes both within a moment.
-const ID_SKEW_MS: i64 = 60_000;
+const ID_SKEW_MS: i64 = 10_000;
 
 /// What a list is narrowed to: everything that is set must hold.
 #[derive(Clone, Debug, Default)]
@@ -113,6 +113,8 @@ struct Conditions {
     /// The label whose index the list walks: with it the walk is in order whether the label is
     /// frequent or rare, which an `EXISTS` leaves to luck.
     walk: Option<(String, String)>,
+    /// Any of these.
+    statuses: Vec<Status>,
     sql: Vec<String>,
     values: Vec<Value>,
 }
@@ -123,8 +125,12 @@ impl Conditions {
         let walk = labels
             .next()
             .map(|(name, value)| (name.clone(), value.clone()));
+        let mut statuses = filter.statuses.clone();
+        statuses.sort_unstable_by_key(|status| status.as_str());
+        statuses.dedup();
         let mut these = Self {
             walk,
+            statuses,
             sql: Vec::new(),
             values: Vec::new(),
         };
@@ -144,13 +150,6 @@ impl Conditions {
         if let Some(version) = filter.version {
             these.and("s.version = ?", [i64::from(version).into()]);
         }
-        if !filter.statuses.is_empty() {
-            let sql = format!("s.status IN ({})", marks(filter.statuses.len()));
-            these.and(
-                &sql,
-                filter.statuses.iter().map(|status| status.as_str().into()),
-            );
-        }
         if let Some(key) = &filter.key {
             these.and("s.business_key = ?", [key.as_str().into()]);
         }
@@ -164,10 +163,10 @@ impl Conditions {
     }
 
     fn and_flag(&mut self, column: &str, flag: Option<bool>) {
-        // Spelled as a predicate, so that the index of the few rows that have it is found.
+        // Spelled as the index of the few rows that have it spells it.
         match flag {
-            Some(true) => self.sql.push(column.to_owned()),
-            Some(false) => self.sql.push(format!("NOT {column}")),
+            Some(true) => self.sql.push(format!("{column} = true")),
+            Some(false) => self.sql.push(format!("{column} = false")),
             None => {}
         }
     }
@@ -201,25 +200,57 @@ impl Conditions {
         }
     }
 
-    fn select(mut self, limit: u64) -> (String, Vec<Value>) {
+    fn select(&self, limit: u64) -> (String, Vec<Value>) {
         let order = self.id_column();
+        let limit = Value::from(signed(limit));
+        if let [] | [_] = self.statuses.as_slice() {
+            let (from, mut values) = self.source(self.statuses.first());
+            values.push(limit);
+            let sql = format!("SELECT {SUMMARY_COLUMNS} FROM {from} ORDER BY {order} DESC LIMIT ?");
+            return (sql, values);
+        }
+        // A walk for each status is in order; one for several would have to sort all they have.
+        let mut walks = Vec::new();
+        let mut values = Vec::new();
+        for (number, status) in self.statuses.iter().enumerate() {
+            let (from, mut these) = self.source(Some(status));
+            values.append(&mut these);
+            values.push(limit.clone());
+            walks.push(format!(
+                "SELECT w{number}.id FROM (SELECT s.id FROM {from} ORDER BY {order} DESC LIMIT ?) \
+                 w{number}"
+            ));
+        }
+        values.push(limit);
+        let sql = format!(
+            "SELECT {SUMMARY_COLUMNS} FROM ({}) w JOIN sagas s ON s.id = w.id \
+             ORDER BY s.id DESC LIMIT ?",
+            walks.join(" UNION ALL ")
+        );
+        (sql, values)
+    }
+
+    fn source(&self, status: Option<&Status>) -> (String, Vec<Value>) {
+        let mut conditions = Vec::with_capacity(self.sql.len() + 2);
         let mut values = Vec::with_capacity(self.values.len() + 3);
-        let mut sql = format!("SELECT {SUMMARY_COLUMNS} FROM ");
-        match self.walk.take() {
+        let mut sql = match &self.walk {
             Some((name, value)) => {
-                sql.push_str("saga_labels l JOIN sagas s ON s.id = l.saga_id");
-                self.sql.insert(0, "l.name = ? AND l.value = ?".to_owned());
-                values.extend([name.into(), value.into()]);
+                conditions.push("l.name = ? AND l.value = ?");
+                values.extend([name.as_str().into(), value.as_str().into()]);
+                "saga_labels l JOIN sagas s ON s.id = l.saga_id".to_owned()
             }
-            None => sql.push_str("sagas s"),
+            None => "sagas s".to_owned(),
+        };
+        conditions.extend(self.sql.iter().map(String::as_str));
+        values.extend(self.values.iter().cloned());
+        if let Some(status) = status {
+            conditions.push("s.status = ?");
+            values.push(status.as_str().into());
         }
-        if !self.sql.is_empty() {
+        if !conditions.is_empty() {
             sql.push_str(" WHERE ");
-            sql.push_str(&self.sql.join(" AND "));
+            sql.push_str(&conditions.join(" AND "));
         }
-        sql.push_str(&format!(" ORDER BY {order} DESC LIMIT ?"));
-        values.append(&mut self.values);
-        values.push(signed(limit).into());
         (sql, values)
     }
 }

@@ -26,9 +26,38 @@ impl Store {
         if shards.is_empty() {
             return Ok(Vec::new());
         }
-        let mut sql =
-            "SELECT id, shard, wake_at FROM sagas WHERE wake_at IS NOT NULL AND wake_at < ?"
-                .to_owned();
+        let mut due = Vec::new();
+        let mut after = after;
+        loop {
+            let page = self.due_of_all_shards(before, after, limit).await?;
+            let last = page.last().map(|saga| (saga.wake_at, saga.id));
+            let full = signed(limit) <= i64::try_from(page.len()).unwrap_or(i64::MAX);
+            let missing = usize::try_from(limit)
+                .unwrap_or(usize::MAX)
+                .saturating_sub(due.len());
+            due.extend(
+                page.into_iter()
+                    .filter(|saga| shards.contains(&saga.shard))
+                    .take(missing),
+            );
+            if !full || last.is_none() || due.len() as u64 >= limit {
+                return Ok(due);
+            }
+            after = last;
+        }
+    }
+
+    /// A page of the walk through all that is due. The shards are no part of it: with them
+    /// PostgreSQL prefers to look each up and to sort, and then every page reads all that is left.
+    async fn due_of_all_shards(
+        &self,
+        before: Timestamp,
+        after: Option<(Timestamp, SagaId)>,
+        limit: u64,
+    ) -> Result<Vec<DueSaga>, StoreError> {
+        let mut sql = "SELECT id, shard, wake_at FROM sagas \
+                       WHERE wake_at IS NOT NULL AND wake_at < ?"
+            .to_owned();
         let mut values: Vec<Value> = vec![before.0.into()];
         if let Some((at, SagaId(id))) = after {
             if self.backend == Backend::MySql {
@@ -40,11 +69,7 @@ impl Store {
                 values.extend([at.0.into(), id.into()]);
             }
         }
-        sql.push_str(&format!(
-            " AND shard IN ({}) ORDER BY wake_at, id LIMIT ?",
-            marks(shards.len())
-        ));
-        values.extend(shards.iter().map(|shard| Value::from(i32::from(*shard))));
+        sql.push_str(" ORDER BY wake_at, id LIMIT ?");
         values.push(signed(limit).into());
         let rows = self
             .db

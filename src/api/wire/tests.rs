@@ -7,12 +7,8 @@ use serde_json::{Value, json};
 
 use super::event::EventView;
 use super::saga::{Summary, Whole};
-use crate::definition::model::{
-    Action, Compensate, CompensationOrder, Delay, OnCompensationFailure, OnFailure, Position,
-    ReplyMode, RetryPolicy, Step, StepKind, Wait,
-};
-use crate::definition::request::{Call, CallBody, CallTarget, Phase};
-use crate::definition::{Definition, StepIndex};
+use crate::definition::request::Phase;
+use crate::definition::{Definition, StepIndex, check};
 use crate::engine::Snapshot;
 use crate::saga::{Event, Failure, Resolution, Saga, SagaId, Started, StepError, Timestamp};
 
@@ -20,68 +16,17 @@ const PAY: StepIndex = StepIndex(0);
 const APPROVE: StepIndex = StepIndex(1);
 const COOL_OFF: StepIndex = StepIndex(2);
 
-fn action() -> StepKind {
-    let target = CallTarget::Command("charge".to_owned());
-    StepKind::Action(Box::new(Action {
-        participant: "payment".to_owned(),
-        call: Call {
-            target,
-            query: Vec::new(),
-            headers: Vec::new(),
-            body: CallBody::Default,
-        },
-        compensation: None,
-        timeout_ms: None,
-        retry: RetryPolicy::ACTION,
-        reply: ReplyMode::Sync,
-        compensate: Compensate::Done,
-        refuse_on: Vec::new(),
-        retry_on: Vec::new(),
-    }))
-}
-
-fn step(index: StepIndex, id: &str, position: Position, kind: StepKind) -> Step {
-    Step {
-        id: id.to_owned(),
-        index,
-        after: Vec::new(),
-        followers: Vec::new(),
-        position,
-        when: None,
-        on_failure: OnFailure::Compensate,
-        kind,
-    }
-}
+const SOURCE: &str = "
+name: order
+version: 2
+steps:
+  - { id: pay, participant: payment, pivot: true, action: { command: charge } }
+  - { id: approve, wait: { signal: approved } }
+  - { id: cool_off, delay: 1s }
+";
 
 fn definition() -> Arc<Definition> {
-    let wait = Wait {
-        signal: "approved".to_owned(),
-        timeout_ms: None,
-    };
-    Arc::new(Definition {
-        name: "order".to_owned(),
-        version: 2,
-        description: None,
-        labels: BTreeMap::new(),
-        input: None,
-        timeout_ms: None,
-        compensation_order: CompensationOrder::Reverse,
-        on_compensation_failure: OnCompensationFailure::Halt,
-        steps: vec![
-            step(PAY, "pay", Position::Pivot, action()),
-            step(APPROVE, "approve", Position::After, StepKind::Wait(wait)),
-            step(
-                COOL_OFF,
-                "cool_off",
-                Position::After,
-                StepKind::Delay(Delay::For(1)),
-            ),
-        ],
-        topological: vec![PAY, APPROVE, COOL_OFF],
-        pivot: Some(PAY),
-        output: None,
-        document: Value::Null,
-    })
+    check(SOURCE, None).definition.unwrap()
 }
 
 fn started() -> Event {
@@ -140,7 +85,7 @@ fn a_saga_is_shown_as_the_documentation_says() {
     };
     let paid = Event::StepSucceeded {
         step: PAY,
-        output: json!({ "receipt": 7 }),
+        output: Arc::new(json!({ "receipt": 7 })),
     };
     let snapshot = snapshot(&[attempt, paid]);
     let whole = Whole::of(&snapshot);
@@ -362,7 +307,7 @@ fn every_event_is_shown_under_its_journals_type() {
         },
         Event::StepSucceeded {
             step: PAY,
-            output: Value::Null,
+            output: Arc::default(),
         },
         Event::StepRefused {
             step: PAY,
@@ -389,7 +334,7 @@ fn every_event_is_shown_under_its_journals_type() {
         },
         Event::SagaUnblocked,
         Event::SagaCompleted {
-            output: json!(1),
+            output: Arc::new(json!(1)),
             output_error: None,
         },
         Event::SagaCompensated,
@@ -408,11 +353,11 @@ fn every_event_is_shown_under_its_journals_type() {
             resolution: Resolution::Skipped,
             actor: actor.clone(),
             note: "n".to_owned(),
-            output: Value::Null,
+            output: Arc::default(),
         },
         Event::SignalReceived {
             name,
-            payload: json!(1),
+            payload: Arc::new(json!(1)),
             key: None,
             actor,
         },

@@ -70,7 +70,7 @@ pub(in crate::definition) fn read<'n>(node: &'n Node, problems: &mut Problems) -
         pivot: None,
         kind: None,
     };
-    let Some(fields) = Fields::of(node, "A step", fields::STEP, problems) else {
+    let Some(fields) = Fields::of(node, fields::STEP_LABEL, fields::STEP, problems) else {
         return step;
     };
     step.id = fields

@@ -1,6 +1,6 @@
 //! What an expression's form tells: the kind of value it can give, and how deep it is nested.
 
-use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, operators};
+use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators};
 
 /// What an expression's form says of its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,4 +118,26 @@ pub(super) fn depth(expr: &IdedExpr) -> usize {
         }
     }
     deepest
+}
+
+/// Whether the evaluator appends to the accumulator in place (its `AppendStep`).
+pub(super) fn appends(comprehension: &ComprehensionExpr) -> bool {
+    let is_accu = |expr: &IdedExpr| matches!(&expr.expr, Expr::Ident(name) if *name == comprehension.accu_var);
+    let is_append = |expr: &IdedExpr| {
+        matches!(&expr.expr, Expr::Call(call)
+            if call.func_name == operators::ADD
+                && call.target.is_none()
+                && matches!(call.args.as_slice(), [accu, items]
+                    if is_accu(accu) && matches!(items.expr, Expr::List(_))))
+    };
+    let step = &comprehension.loop_step;
+    let shape = is_append(step)
+        || matches!(&step.expr, Expr::Call(call)
+            if call.func_name == operators::CONDITIONAL
+                && matches!(call.args.as_slice(), [_, append, otherwise]
+                    if is_append(append) && is_accu(otherwise)));
+    shape
+        && is_accu(&comprehension.result)
+        && comprehension.accu_var.starts_with('@')
+        && matches!(comprehension.loop_cond.expr, Expr::Literal(_))
 }

@@ -88,7 +88,9 @@ impl Path {
                 Segment::Has(key) => {
                     let has = match here.as_object() {
                         Some(map) => map.contains_key(key),
-                        None if optional && here.is_null() => false,
+                        // As with optional access, nothing is found on null: the output of a
+                        // step that was skipped, or whose outcome is unknown.
+                        None if here.is_null() => false,
                         None => return Err(not_a_map(key, &here)),
                     };
                     return Ok(Found::Json(Cow::Owned(Value::Bool(has))));

@@ -8,6 +8,7 @@ use cel::common::ast::{
 use super::arithmetic::RENAMED;
 use super::bounds::{BUDGET, MEASURED, ORDERED, TICK, TICK_NOTHING};
 use super::functions::{self, TYPES};
+use super::kind::appends;
 use super::names::{Fault, Names};
 use super::path::{Path, Segment};
 
@@ -379,26 +380,4 @@ fn false_literal() -> IdedExpr {
         id: 0,
         expr: Expr::Literal(LiteralValue::Boolean(false.into())),
     }
-}
-
-/// Whether the evaluator appends to the accumulator in place (its `AppendStep`).
-fn appends(comprehension: &ComprehensionExpr) -> bool {
-    let is_accu = |expr: &IdedExpr| matches!(&expr.expr, Expr::Ident(name) if *name == comprehension.accu_var);
-    let is_append = |expr: &IdedExpr| {
-        matches!(&expr.expr, Expr::Call(call)
-            if call.func_name == operators::ADD
-                && call.target.is_none()
-                && matches!(call.args.as_slice(), [accu, items]
-                    if is_accu(accu) && matches!(items.expr, Expr::List(_))))
-    };
-    let step = &comprehension.loop_step;
-    let shape = is_append(step)
-        || matches!(&step.expr, Expr::Call(call)
-            if call.func_name == operators::CONDITIONAL
-                && matches!(call.args.as_slice(), [_, append, otherwise]
-                    if is_append(append) && is_accu(otherwise)));
-    shape
-        && is_accu(&comprehension.result)
-        && comprehension.accu_var.starts_with('@')
-        && matches!(comprehension.loop_cond.expr, Expr::Literal(_))
 }

@@ -2,9 +2,10 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+use super::compiler::Compiler;
 use super::failure::Failure;
 use super::program::push_text;
-use super::template::{Compiler, Piece, Pieces};
+use super::template::{Piece, Pieces};
 use super::{ExpressionError, Scope};
 use crate::definition::tree::{Node, Tree};
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::definition::check;
 use crate::definition::expression::{ExpressionError, Facts, FailureFacts, Scope};
-use crate::definition::model::{Definition, StepIndex};
+use crate::definition::model::{Definition, Delay, StepIndex, StepKind};
 use crate::definition::request::{Method, Phase, Request, Target};
 
 /// The facts of a saga that is only told.
@@ -192,6 +192,12 @@ fn what_is_missing_fails_only_when_it_is_needed() {
         value("input.a.?c.orValue('none')", input.clone()),
         Ok(json!("none"))
     );
+    assert_eq!(
+        value("has(input.a.b) || has(steps.a.output.x)", input.clone()),
+        Ok(json!(false))
+    );
+    assert!(value("has(input.t.x)", input.clone()).is_err());
+    assert!(value("has(input.x.y)", input.clone()).is_err());
     assert_eq!(value("input.?b.?c.orValue(0)", input.clone()), Ok(json!(1)));
     assert_eq!(value("input.?x", input.clone()), Ok(json!(null)));
     assert_eq!(value("steps.a.output.?x.orValue(1)", input), Ok(json!(1)));
@@ -304,4 +310,89 @@ fn conditions_must_give_true_or_false() {
     assert!(holds(0, json!({ "t": "x" })).is_err());
     assert_eq!(holds(1, json!({ "t": false })), Ok(false));
     assert!(holds(1, json!({ "t": 1 })).is_err());
+}
+
+#[test]
+fn inputs_are_checked_against_the_schema() {
+    let source = "name: d\nversion: 1\ninput: { type: object, required: [a], additionalProperties: false, properties: { a: { type: integer, minimum: 1 }, b/c: { items: { type: string } } } }\nsteps: [{ id: a, delay: 1s }]\n";
+    let schema = check(source, None).definition.unwrap();
+    let schema = schema.input.as_ref().unwrap();
+    assert_eq!(schema.problems(&json!({ "a": 1 })), Vec::new());
+    let told = |input: Value| {
+        let problems = schema.problems(&input);
+        assert!(problems.iter().all(|problem| !problem.detail.is_empty()));
+        problems
+            .into_iter()
+            .map(|problem| (problem.pointer, problem.code))
+            .collect::<Vec<_>>()
+    };
+    let one = |pointer: &str, code: &str| vec![(pointer.to_owned(), code.to_owned())];
+    assert_eq!(told(json!({})), one("", "required"));
+    assert_eq!(told(json!(3)), one("", "type"));
+    assert_eq!(told(json!({ "a": 0 })), one("/a", "minimum"));
+    assert_eq!(
+        told(json!({ "a": 1, "x": 2 })),
+        one("", "additional_properties")
+    );
+    assert_eq!(
+        told(json!({ "a": 1, "b/c": ["x", 1] })),
+        one("/b~1c/1", "type")
+    );
+}
+
+#[test]
+fn delays_give_a_duration_or_a_time() {
+    let source =
+        "name: d\nversion: 1\nsteps: [{ id: a, delay: \"${ input.at }\" }, { id: b, delay: 1m }]\n";
+    let definition = check(source, None).definition.unwrap();
+    let StepKind::Delay(Delay::Computed(delay)) = &definition.steps[0].kind else {
+        panic!()
+    };
+    let over = |at: Value| {
+        let facts = Told::of(json!({ "at": at }));
+        delay
+            .render_time(&Scope::new(&facts), 1_000)
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(over(json!("1h")), Ok(3_601_000));
+    assert_eq!(over(json!("1970-01-01T00:00:05+00:00")), Ok(5_000));
+    assert_eq!(
+        over(json!("1960-01-01T00:00:00Z")).unwrap(),
+        -315_619_200_000
+    );
+    for bad in [json!("soon"), json!(5), json!(null), json!("0s")] {
+        let error = over(bad).unwrap_err();
+        assert!(
+            error.starts_with("${ input.at } in steps.a.delay: it must give"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn the_evaluator_sees_nothing_but_the_facts() {
+    let input = json!({ "s": "x", "n": 3 });
+    assert_eq!(value("saga.key", input.clone()), Ok(json!(null)));
+    assert_eq!(value("saga.version + 1", input.clone()), Ok(json!(4)));
+    assert_eq!(value("steps.a.status", input.clone()), Ok(json!(null)));
+    assert_eq!(
+        value("steps.a", input.clone()),
+        Ok(json!({ "output": null, "status": null }))
+    );
+    assert_eq!(
+        value("timestamp(saga.started_at) + duration('1h')", input.clone()),
+        Ok(json!("2026-11-21T11:00:00Z"))
+    );
+    assert_eq!(
+        value("{'b': input.n, 'a': [input.?x]}", input.clone()),
+        Ok(json!({ "a": [null], "b": 3 }))
+    );
+    assert_eq!(
+        value("input['s'] + string(input.n)", input.clone()),
+        Ok(json!("x3"))
+    );
+    assert_eq!(
+        value("double(input.n) / 0.0", input).unwrap_err(),
+        "a number that is not finite cannot be written as JSON"
+    );
 }

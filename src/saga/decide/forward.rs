@@ -4,9 +4,8 @@
 use std::sync::Arc;
 
 use super::attempt::is_due;
-use super::{Deciding, EXPRESSION_FAILED, PIVOT_UNKNOWN, WAIT_TIMED_OUT, expression_failed};
+use super::{Deciding, PIVOT_UNKNOWN, WAIT_TIMED_OUT, expression_failed};
 use crate::definition::StepIndex;
-use crate::definition::duration;
 use crate::definition::expression::Scope;
 use crate::definition::model::{Delay, OnFailure, StepKind};
 use crate::definition::request::Phase;
@@ -128,39 +127,22 @@ impl Deciding<'_> {
                 self.emit(Event::WaitStarted { step: index, until });
                 self.take_signal(index, &wait.signal);
             }
-            StepKind::Delay(delay) => match self.delay_until(index, delay) {
+            StepKind::Delay(delay) => match self.delay_until(delay) {
                 Ok(until) => self.emit(Event::DelayStarted { step: index, until }),
                 Err(error) => self.emit(Event::StepRefused { step: index, error }),
             },
         }
     }
 
-    fn delay_until(&self, step: StepIndex, delay: &Delay) -> Result<Timestamp, StepError> {
-        let template = match delay {
-            Delay::For(ms) => return Ok(self.now.plus_ms(*ms)),
-            Delay::Computed(template) => template,
-        };
-        let facts = SagaFacts::forward(self.definition, &self.saga);
-        let value = template
-            .render(&Scope::new(&facts))
-            .map_err(|error| expression_failed(&error))?;
-        let text = value.as_str().unwrap_or_default();
-        if let Ok(ms) = duration::parse_ms(text) {
-            return Ok(self.now.plus_ms(ms));
-        }
-        match chrono::DateTime::parse_from_rfc3339(text) {
-            Ok(time) => Ok(Timestamp(time.timestamp_millis())),
-            Err(_not_a_time) => {
-                let id = self
-                    .definition
-                    .step(step)
-                    .map_or("", |step| step.id.as_str());
-                Err(StepError::new(
-                    EXPRESSION_FAILED,
-                    format!(
-                        "the delay of step `{id}` gave neither a duration nor an RFC 3339 time: {value}"
-                    ),
-                ))
+    fn delay_until(&self, delay: &Delay) -> Result<Timestamp, StepError> {
+        match delay {
+            Delay::For(ms) => Ok(self.now.plus_ms(*ms)),
+            Delay::Computed(template) => {
+                let facts = SagaFacts::forward(self.definition, &self.saga);
+                template
+                    .render_time(&Scope::new(&facts), self.now.0)
+                    .map(Timestamp)
+                    .map_err(|error| expression_failed(&error))
             }
         }
     }

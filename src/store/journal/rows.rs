@@ -87,6 +87,9 @@ pub(super) async fn prepare_session(
     if backend != Backend::MySql {
         return Ok(());
     }
+    // Gap locks would only make replicas wait for each other.
+    on.execute_unprepared("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        .await?;
     let sql = format!("SET SESSION idle_transaction_timeout = {SILENCE_MAX_SECONDS}");
     if let Err(error) = on.execute_unprepared(&sql).await.map_err(StoreError::from) {
         if error.is_unavailable() {

@@ -1,6 +1,6 @@
 //! The task that writes: takes batches, commits them, and deals with what goes wrong.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio_util::sync::CancellationToken;
 
-use super::batch::{self, Follower};
+use super::batch;
 use super::lookup::{self, Seen};
 use super::{AppendError, Appended, Pending, Shared, postgres, rows};
 use crate::saga::id::SagaId;
@@ -69,7 +69,7 @@ enum Flow {
 }
 
 pub(super) struct Writer {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     store: Store,
     lease: Arc<Lease>,
     stop: CancellationToken,
@@ -260,87 +260,6 @@ impl Writer {
         Ok(connection)
     }
 
-    /// Answers the entries that an earlier try has written after all.
-    fn settle_found(&self, part: &mut Vec<Pending>, same: &HashSet<(SagaId, u64)>) {
-        if same.is_empty() {
-            return;
-        }
-        for pending in std::mem::take(part) {
-            if same.contains(&(pending.entry.saga, pending.entry.transition.seq)) {
-                self.shared.settle(pending, Ok(Appended::Written));
-            } else {
-                part.push(pending);
-            }
-        }
-    }
-
-    /// Drops the starts that nobody wants any longer, unless they may have been written.
-    fn drop_withdrawn(&self, part: &mut Vec<Pending>, uncertain: bool) {
-        if uncertain || !part.iter().any(Pending::is_withdrawn) {
-            return;
-        }
-        let mut gone = HashSet::new();
-        for pending in std::mem::take(part) {
-            if pending.is_withdrawn() || gone.contains(&pending.entry.saga) {
-                gone.insert(pending.entry.saga);
-                self.shared.settle(pending, Err(AppendError::Withdrawn));
-            } else {
-                part.push(pending);
-            }
-        }
-    }
-
-    fn settle(&self, part: Vec<Pending>, done: &Done, led: &mut HashMap<SagaId, Option<Appended>>) {
-        if done.rows > 0 {
-            self.shared.commits.fetch_add(1, Ordering::Relaxed);
-            self.shared
-                .rows
-                .fetch_add(done.rows as u64, Ordering::Relaxed);
-            self.shared.events.fetch_add(done.events, Ordering::Relaxed);
-        }
-        for pending in part {
-            let saga = pending.entry.saga;
-            let outcome = match done.seen.get(&saga) {
-                // What else there is of a saga that was not made has nowhere to go.
-                Some(_) if pending.entry.start.is_none() => Err(AppendError::Withdrawn),
-                Some((owner, digest)) => Ok(Appended::KeySeen {
-                    saga: *owner,
-                    digest: *digest,
-                }),
-                None => Ok(Appended::Written),
-            };
-            if !led.is_empty()
-                && pending.entry.start.is_some()
-                && let (Some(place), Ok(appended)) = (led.get_mut(&saga), &outcome)
-            {
-                *place = Some(match (appended, &pending.entry.start) {
-                    (Appended::Written, Some(start)) => Appended::KeySeen {
-                        saga,
-                        digest: start.key.as_ref().map_or([0; 32], |key| key.digest),
-                    },
-                    (seen, _) => *seen,
-                });
-            }
-            self.shared.settle(pending, outcome);
-        }
-    }
-
-    /// Those that came second with a key learn whose it is; where the first failed they have their
-    /// own turn, before all that waits.
-    fn settle_followers(&self, followers: Vec<Follower>, led: &HashMap<SagaId, Option<Appended>>) {
-        let mut again = Vec::new();
-        for Follower { pending, leader } in followers {
-            match led.get(&leader).copied().flatten() {
-                Some(seen) => self.shared.settle(pending, Ok(seen)),
-                None => again.push(pending),
-            }
-        }
-        let mut queue = self.shared.queue();
-        for pending in again.into_iter().rev() {
-            queue.waiting.push_front(pending);
-        }
-    }
-
     /// Finds out what is wrong with the one entry of this part.
     async fn judge(
         &mut self,
@@ -376,40 +295,6 @@ impl Writer {
             self.shared.settle(pending, Err(why.clone()));
             self.fail_waiting(saga, &why);
         }
-    }
-
-    /// What waits behind a failed entry of its saga fails with it: the journal has no gaps.
-    fn fail_waiting(&self, saga: SagaId, why: &AppendError) {
-        let behind: Vec<Pending> = {
-            let mut queue = self.shared.queue();
-            let waiting = std::mem::take(&mut queue.waiting);
-            let (behind, others): (Vec<_>, Vec<_>) = waiting
-                .into_iter()
-                .partition(|pending| pending.entry.saga == saga);
-            queue.waiting = others.into();
-            behind
-        };
-        for pending in behind {
-            self.shared.settle(pending, Err(why.clone()));
-        }
-    }
-
-    fn without_failed(
-        &self,
-        part: Vec<Pending>,
-        failed: &HashMap<SagaId, AppendError>,
-    ) -> Vec<Pending> {
-        if failed.is_empty() {
-            return part;
-        }
-        let mut kept = Vec::with_capacity(part.len());
-        for pending in part {
-            match failed.get(&pending.entry.saga) {
-                Some(why) => self.shared.settle(pending, Err(why.clone())),
-                None => kept.push(pending),
-            }
-        }
-        kept
     }
 
     /// Tells whether that is news.

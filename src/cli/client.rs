@@ -1,0 +1,219 @@
+//! The API, called over HTTP as any client would.
+
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use url::Url;
+
+/// How long an answer may take: longer than the longest `Prefer: wait`.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(70);
+/// How long a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A client of one coordinator.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    base: Url,
+    token: Option<String>,
+    http: reqwest::Client,
+}
+
+/// Why a call came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ClientError {
+    /// Not where an API could be.
+    #[error("{text} is not a URL like http://localhost:8080")]
+    Url {
+        /// What was given.
+        text: String,
+    },
+    /// Nobody answered.
+    #[error("no coordinator answers at {base}; is `amends serve` running there?")]
+    Unreachable {
+        /// Where it should have been.
+        base: Url,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// The coordinator said no.
+    #[error("{0}")]
+    Refused(Problem),
+    /// Somebody answered, but no coordinator.
+    #[error("what answers at {base} is no coordinator (status {status})")]
+    Strange {
+        /// Where.
+        base: Url,
+        /// With which status.
+        status: u16,
+    },
+}
+
+/// An answer that says no.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub(super) struct Problem {
+    /// The status.
+    pub(super) status: u16,
+    /// The code.
+    pub(super) code: String,
+    /// The sentence.
+    pub(super) detail: String,
+    /// What is wrong with the body.
+    #[serde(default)]
+    pub(super) errors: Vec<MemberProblem>,
+}
+
+/// One thing that is wrong with a body.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub(super) struct MemberProblem {
+    /// Where.
+    pub(super) pointer: String,
+    /// What.
+    pub(super) detail: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            formatter,
+            "{} ({})",
+            self.detail.trim_end_matches('.'),
+            self.code
+        )?;
+        self.errors.iter().try_for_each(|error| {
+            let pointer = if error.pointer.is_empty() {
+                "the body"
+            } else {
+                &error.pointer
+            };
+            write!(formatter, "\n  {pointer}: {}", error.detail)
+        })
+    }
+}
+
+impl ClientError {
+    /// Whether the same call may go well a little later.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused(problem) => problem.status == 503,
+            Self::Url { .. } | Self::Strange { .. } => false,
+        }
+    }
+}
+
+impl Client {
+    /// A client of the coordinator at `base`.
+    pub(super) fn new(base: &str, token: Option<&str>) -> Result<Self, ClientError> {
+        let wrong = || ClientError::Url {
+            text: base.to_owned(),
+        };
+        let url = Url::parse(base).map_err(|_wrong| wrong())?;
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return Err(wrong());
+        }
+        let builder = reqwest::Client::builder()
+            .timeout(ANSWER_TIMEOUT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .user_agent(concat!("amends/", env!("CARGO_PKG_VERSION")));
+        let unusable = |source| ClientError::Unreachable {
+            base: url.clone(),
+            source,
+        };
+        let http = builder.build().map_err(unusable)?;
+        Ok(Self {
+            base: url,
+            token: token.map(str::to_owned),
+            http,
+        })
+    }
+
+    /// A request to the API; the path's segments are encoded.
+    pub(super) fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(["api", "v1"]).extend(path);
+        }
+        let request = self.http.request(method, url);
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    /// GET.
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<T, ClientError> {
+        self.send(self.request(Method::GET, path).query(query))
+            .await
+    }
+
+    /// POST with a JSON body.
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        body: &Value,
+    ) -> Result<T, ClientError> {
+        self.send(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// Sends a request and reads its answer.
+    pub(super) async fn send<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<T, ClientError> {
+        let unreachable = |source| ClientError::Unreachable {
+            base: self.base.clone(),
+            source,
+        };
+        let answer = request.send().await.map_err(unreachable)?;
+        let status = answer.status();
+        let body = answer.bytes().await.map_err(unreachable)?;
+        let strange = || ClientError::Strange {
+            base: self.base.clone(),
+            status: status.as_u16(),
+        };
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(|_wrong| strange());
+        }
+        match serde_json::from_slice(&body) {
+            Ok(problem) => Err(ClientError::Refused(problem)),
+            Err(_no_problem) => Err(strange()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_http_is_an_api() {
+        for bad in ["", "localhost:8080", "ftp://host", "unix:/x"] {
+            let error = Client::new(bad, None).map(drop).unwrap_err();
+            assert!(matches!(error, ClientError::Url { .. }), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_problem_is_told_in_words() {
+        let problem = Problem {
+            status: 422,
+            code: "input_invalid".to_owned(),
+            detail: "The body is not what the call takes.".to_owned(),
+            errors: vec![MemberProblem {
+                pointer: "/input/total".to_owned(),
+                detail: "must be a number".to_owned(),
+            }],
+        };
+        assert_eq!(
+            problem.to_string(),
+            "The body is not what the call takes (input_invalid)\n  /input/total: must be a number"
+        );
+    }
+}

@@ -1,0 +1,283 @@
+//! A coordinator put together: database, definitions, participants, engine, API.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle};
+use tokio::net::TcpSocket;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::task::TaskTracker;
+use tracing_subscriber::EnvFilter;
+
+use super::error::CliError;
+use crate::api::{self, App};
+use crate::config::{Config, LogFormat};
+use crate::definition::Severity;
+use crate::dispatch::Dispatcher;
+use crate::engine::catalogue::{Catalogue, FileProblem};
+use crate::engine::{Engine, EngineParts, EngineSettings, Readiness};
+use crate::store::{DatabaseSettings, ReplicaInfo, Store, StoreError};
+
+/// The first wait for a database that does not answer.
+const DATABASE_WAIT_FIRST: Duration = Duration::from_millis(250);
+/// The longest wait between two tries.
+const DATABASE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How many connections may wait to be taken.
+const BACKLOG: u32 = 1_024;
+
+/// What is known of the engine before there is one: the management port answers from the start.
+pub(super) type EngineCell = Arc<OnceLock<Engine>>;
+
+/// A coordinator that runs.
+pub(super) struct Coordinator {
+    engine: Engine,
+    store: Store,
+    api: ServerHandle,
+    tasks: TaskTracker,
+}
+
+impl Coordinator {
+    /// Puts a coordinator together on a database that is up to date, and lets it run.
+    pub(super) async fn launch(
+        config: &Config,
+        store: Store,
+        listener: TcpListener,
+        cell: &EngineCell,
+    ) -> Result<Self, CliError> {
+        let catalogue = definitions(config, &store).await?;
+        let dispatcher = Dispatcher::new(&config.participants)?;
+        let settings = engine_settings(config);
+        let parts = EngineParts {
+            store: store.clone(),
+            dispatcher,
+            catalogue,
+            settings,
+        };
+        let engine = Engine::launch(parts);
+        let engine = cell.get_or_init(|| engine).clone();
+        let app = App {
+            engine: engine.clone(),
+            store: store.clone(),
+            surroundings: config.surroundings(),
+            body_max_bytes: config.server.body_max_bytes,
+        };
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let server = api::serve(app, listener, workers)
+            .map_err(|source| CliError::io("the API cannot be served", source))?;
+        let tasks = TaskTracker::new();
+        let api = run(server, &tasks);
+        Ok(Self {
+            engine,
+            store,
+            api,
+            tasks,
+        })
+    }
+
+    /// The engine.
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Stops: the engine first, so that whoever waits for a saga is answered, then the API.
+    pub(super) async fn stop(self) {
+        self.engine.drain().await;
+        self.api.stop(true).await;
+        self.tasks.close();
+        self.tasks.wait().await;
+        if let Err(error) = self.store.close().await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the database was not closed"
+            );
+        }
+    }
+}
+
+/// Lets a server run as one of `tasks`.
+fn run(server: Server, tasks: &TaskTracker) -> ServerHandle {
+    let handle = server.handle();
+    tasks.spawn(async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "a server ended");
+        }
+    });
+    handle
+}
+
+/// The management port, which answers while the rest still starts.
+pub(super) struct Management {
+    server: ServerHandle,
+    tasks: TaskTracker,
+}
+
+impl Management {
+    /// Listens and answers.
+    pub(super) fn launch(address: SocketAddr, cell: &EngineCell) -> Result<Self, CliError> {
+        let cell = Arc::clone(cell);
+        let readiness = move || cell.get().map_or(Readiness::Standby, Engine::readiness);
+        let server = api::serve_management(Arc::new(readiness), listen(address)?)
+            .map_err(|source| CliError::io("the management port cannot be served", source))?;
+        let tasks = TaskTracker::new();
+        let server = run(server, &tasks);
+        Ok(Self { server, tasks })
+    }
+
+    /// Stops answering.
+    pub(super) async fn stop(self) {
+        self.server.stop(false).await;
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// Listens on an address.
+pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, CliError> {
+    let open = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)?.into_std()
+    };
+    open().map_err(|source| CliError::io(format!("{address} cannot be listened on"), source))
+}
+
+/// The database, connected and with its schema up to date. One that is away is waited for.
+pub(super) async fn database(config: &Config) -> Result<Store, CliError> {
+    let mut wait = DATABASE_WAIT_FIRST;
+    loop {
+        match open_database(config).await {
+            Err(CliError::Store(error)) if error.is_unavailable() => {
+                tracing::warn!(
+                    database = config.database.url.masked(),
+                    error = &error as &dyn std::error::Error,
+                    wait_ms = wait.as_millis(),
+                    "the database does not answer; it is tried again"
+                );
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(DATABASE_WAIT_MAX);
+            }
+            opened => return opened,
+        }
+    }
+}
+
+async fn open_database(config: &Config) -> Result<Store, CliError> {
+    let store = connect(config).await?;
+    if config.database.migrate {
+        for migration in store.migrate().await? {
+            tracing::info!(migration, "the schema was brought up to date");
+        }
+        return Ok(store);
+    }
+    match store.pending_migrations().await? {
+        pending if pending.is_empty() => Ok(store),
+        pending => Err(CliError::SchemaBehind(pending)),
+    }
+}
+
+/// The database, whatever its schema.
+pub(super) async fn connect(config: &Config) -> Result<Store, StoreError> {
+    let url = config.database.url.as_str().to_owned();
+    Store::connect(&DatabaseSettings {
+        url,
+        pool: config.database.pool,
+    })
+    .await
+}
+
+/// The published definitions. What a check finds is logged; an error ends a strict start.
+async fn definitions(config: &Config, store: &Store) -> Result<Catalogue, CliError> {
+    let (catalogue, problems) =
+        Catalogue::load(store, &config.sagas.directory, &config.surroundings()).await?;
+    problems.iter().for_each(log_problem);
+    let bad = problems
+        .iter()
+        .any(|found| found.problem.severity == Severity::Error);
+    if bad && config.sagas.strict {
+        Err(CliError::BadDefinition)
+    } else {
+        Ok(catalogue)
+    }
+}
+
+fn log_problem(found: &FileProblem) {
+    let FileProblem { path, problem } = found;
+    let place = format!("{}:{}:{}", path.display(), problem.line, problem.column);
+    let (code, message) = (problem.code, problem.message.as_str());
+    match problem.severity {
+        Severity::Error => {
+            tracing::error!(place, code, problem = message, "a definition is not served");
+        }
+        Severity::Warning => tracing::warn!(place, code, problem = message, "look at a definition"),
+    }
+}
+
+fn engine_settings(config: &Config) -> EngineSettings {
+    let engine = &config.engine;
+    EngineSettings {
+        shards: u16::try_from(engine.shards).unwrap_or(u16::MAX),
+        lease_ms: engine.lease_ms,
+        active_sagas_max: usize::try_from(engine.active_sagas_max).unwrap_or(usize::MAX),
+        drain_timeout: Duration::from_millis(engine.drain_timeout_ms),
+        replica: ReplicaInfo {
+            address: config.server.listen.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            role: "active".to_owned(),
+        },
+    }
+}
+
+/// Writes logs to the standard error.
+pub(super) fn log(format: LogFormat, filter: &str) {
+    // The web framework's own lines about its workers tell nobody anything, unless asked for.
+    let quiet = if filter == "off" || filter.contains("actix") {
+        ""
+    } else {
+        ",actix_server=warn"
+    };
+    let filter = EnvFilter::builder().parse_lossy(format!("{filter}{quiet}"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let installed = match format {
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => builder.try_init(),
+    };
+    if let Err(error) = installed {
+        eprintln!("amends: logs go where they went before: {error}");
+    }
+}
+
+/// The signals that ask the process to end.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Listens from now on.
+    pub(super) fn listen() -> Result<Self, CliError> {
+        let of = |kind| {
+            signal(kind).map_err(|source| CliError::io("signals cannot be listened for", source))
+        };
+        let terminate = of(SignalKind::terminate())?;
+        Ok(Self {
+            terminate,
+            interrupt: of(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The next of them.
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
