@@ -327,5 +327,9 @@ async fn a_bad_definition_stops_only_a_strict_start() {
         .map(|item| &item["name"])
         .collect();
     assert_eq!(names, ["probe"]);
-    assert!(coordinator.log().contains("1.yaml:2:"), "{}", coordinator.log());
+    assert!(
+        coordinator.log().contains("1.yaml:2:"),
+        "{}",
+        coordinator.log()
+    );
 }

@@ -194,7 +194,10 @@ impl Coordinator {
     /// Whether it says that it may get traffic, and what it says of itself: `ready`, `standby`,
     /// `database_unavailable`, `draining`. `None` when it says nothing.
     pub async fn readiness(&self) -> Option<(u16, String)> {
-        let request = self.api().client().get(self.management_url("/health/ready"));
+        let request = self
+            .api()
+            .client()
+            .get(self.management_url("/health/ready"));
         let answer = send(request.timeout(Duration::from_secs(5))).await.ok()?;
         let word = answer.body["status"].as_str().unwrap_or_default();
         Some((answer.status.as_u16(), word.to_owned()))
