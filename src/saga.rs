@@ -11,6 +11,7 @@ pub mod event;
 mod facts;
 pub mod id;
 pub mod input;
+pub mod nesting;
 pub mod outcome;
 pub mod replay;
 pub mod state;

@@ -4,10 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::error::BodyProblem;
-
-/// The deepest that a payload may nest. The journal is JSON too and puts payloads two levels
-/// down; what is read back must stay under serde_json's limit of 128.
-pub(super) const NESTING_MAX: usize = 100;
+use crate::saga::nesting::{NESTING_MAX, is_shallow};
 
 /// How long a text may be, in characters.
 #[derive(Clone, Copy, Debug)]
@@ -253,7 +250,7 @@ pub(super) fn text(value: Value, pointer: String, length: Length) -> Result<Stri
 
 /// Refuses a payload that nests deeper than the journal can hold it.
 pub(super) fn shallow(value: &Value, pointer: String) -> Result<(), BodyProblem> {
-    if depth_within(value, NESTING_MAX) {
+    if is_shallow(value) {
         return Ok(());
     }
     let detail = format!("must not nest deeper than {NESTING_MAX} levels");
@@ -262,21 +259,6 @@ pub(super) fn shallow(value: &Value, pointer: String) -> Result<(), BodyProblem>
         code: "max_depth".to_owned(),
         detail,
     })
-}
-
-fn depth_within(value: &Value, levels: usize) -> bool {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
-        Value::Array(items) => {
-            levels > 0 && items.iter().all(|item| depth_within(item, levels - 1))
-        }
-        Value::Object(members) => {
-            levels > 0
-                && members
-                    .values()
-                    .all(|member| depth_within(member, levels - 1))
-        }
-    }
 }
 
 /// A whole number that a `u32` holds; every one of those is a float exactly.

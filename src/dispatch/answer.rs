@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::definition::model::StatusPattern;
 use crate::definition::request::Phase;
+use crate::saga::nesting::is_shallow;
 use crate::saga::{Outcome, StepError, Timestamp};
 
 use super::Attempt;
@@ -96,7 +97,9 @@ fn output(headers: &HeaderMap, body: &[u8]) -> Value {
         Some(essence) if !is_json(essence) => None,
         Some(_) | None => serde_json::from_slice(body).ok(),
     };
-    parsed.unwrap_or_else(|| Value::String(String::from_utf8_lossy(body).into_owned()))
+    // What the journal could not hold as JSON is kept as the text that it is.
+    let held = parsed.filter(is_shallow);
+    held.unwrap_or_else(|| Value::String(String::from_utf8_lossy(body).into_owned()))
 }
 
 /// The content type without its parameters.

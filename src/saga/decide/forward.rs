@@ -12,6 +12,7 @@ use crate::definition::request::Phase;
 use crate::saga::event::{Event, Failure};
 use crate::saga::facts::SagaFacts;
 use crate::saga::id::Timestamp;
+use crate::saga::nesting::{NESTING_MAX, is_shallow};
 use crate::saga::outcome::{ActionOutcome, StepError};
 use crate::saga::state::{Progress, StepState};
 
@@ -191,7 +192,11 @@ impl Deciding<'_> {
         let facts = SagaFacts::forward(self.definition, &self.saga);
         let (output, output_error) = match &self.definition.output {
             Some(template) => match template.render(&Scope::new(&facts)) {
-                Ok(output) => (Arc::new(output), None),
+                Ok(output) if is_shallow(&output) => (Arc::new(output), None),
+                Ok(_deep) => {
+                    let error = format!("the output nests deeper than {NESTING_MAX} levels");
+                    (Arc::default(), Some(error))
+                }
                 Err(error) => (Arc::default(), Some(error.to_string())),
             },
             None => {
