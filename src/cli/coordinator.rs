@@ -62,7 +62,10 @@ impl Coordinator {
             surroundings: config.surroundings(),
             body_max_bytes: config.server.body_max_bytes,
         };
-        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        // The API's threads only read and answer; sagas run on the runtime's own. On two cores one
+        // was measured to serve more than two, which wake each other.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = cores.div_ceil(2);
         let server = api::serve(app, listener, workers)
             .map_err(|source| CliError::io("the API cannot be served", source))?;
         let tasks = TaskTracker::new();
