@@ -13,11 +13,12 @@
 //! sagas there are is bounded by admission. [`Journal::pending`] tells how long it is.
 
 mod batch;
+mod commit;
 mod lookup;
 mod postgres;
 mod rows;
-mod sqlite;
 mod settle;
+mod sqlite;
 mod writer;
 
 use std::collections::{BTreeMap, VecDeque};

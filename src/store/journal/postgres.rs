@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::Pending;
 use super::batch::{Rows, Summary};
+use super::commit::{CommitError, Done};
 use super::lookup::{self, Seen};
-use super::writer::{CommitError, Done};
 use crate::saga::id::{SagaId, Timestamp};
 use crate::store::Backend;
 use crate::store::dialect::{column, signed};

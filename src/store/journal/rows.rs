@@ -15,8 +15,8 @@ use uuid::Uuid;
 
 use super::Pending;
 use super::batch::{Rows, Summary};
+use super::commit::{CommitError, Done};
 use super::lookup::{self, Seen};
-use super::writer::{CommitError, Done};
 use crate::saga::id::{SagaId, Timestamp};
 use crate::store::dialect::{marks, signed};
 use crate::store::{Backend, StoreError};

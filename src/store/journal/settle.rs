@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 
 use super::batch::Follower;
-use super::writer::{Done, Writer};
+use super::commit::Done;
+use super::writer::Writer;
 use super::{AppendError, Appended, Pending};
 use crate::saga::id::SagaId;
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sea_orm::{DatabaseConnection, DbErr};
+use sea_orm::DatabaseConnection;
 use tokio_util::sync::CancellationToken;
 
 use super::batch;
+use super::commit::{CommitError, Done};
 use super::lookup::{self, Seen};
 use super::{AppendError, Appended, Pending, Shared, postgres, rows, sqlite};
 use crate::saga::id::SagaId;
@@ -20,36 +21,6 @@ const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 /// The longest pause while the database is away.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-
-/// What a commit that went through came to.
-pub(super) struct Done {
-    /// Starts that were left out, because their key is another saga's.
-    pub(super) seen: Seen,
-    /// Rows written.
-    pub(super) rows: usize,
-    /// Facts written.
-    pub(super) events: u64,
-}
-
-/// Why a commit did not go through, or may not have.
-pub(super) enum CommitError {
-    /// The epoch is no longer current. Nothing was written.
-    Fenced,
-    /// The database failed.
-    Failed(StoreError),
-}
-
-impl From<StoreError> for CommitError {
-    fn from(error: StoreError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl From<DbErr> for CommitError {
-    fn from(error: DbErr) -> Self {
-        Self::Failed(error.into())
-    }
-}
 
 /// What became of a part of a batch.
 enum Verdict {
