@@ -92,6 +92,8 @@ struct Stopping {
     calls: TaskTracker,
     /// All other tasks.
     tasks: TaskTracker,
+    /// Where the tasks run: the runtime that launched the engine, not that of whoever asks.
+    runtime: tokio::runtime::Handle,
 }
 
 impl Parts {
@@ -234,7 +236,10 @@ pub enum Readiness {
 }
 
 impl Engine {
-    /// Begins to own shards and to run their sagas, on tasks of its own.
+    /// Begins to own shards and to run their sagas, on tasks of the current runtime.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
     #[must_use]
     pub fn launch(parts: EngineParts) -> Self {
         let EngineParts {
@@ -249,6 +254,7 @@ impl Engine {
             stopped: CancellationToken::new(),
             calls: TaskTracker::new(),
             tasks: TaskTracker::new(),
+            runtime: tokio::runtime::Handle::current(),
         };
         let parts = Arc::new(Parts {
             store,
@@ -302,6 +308,7 @@ impl Engine {
             stopped,
             calls,
             tasks,
+            ..
         } = &self.parts.stopping;
         draining.cancel();
         calls.close();

@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Sagas are many small pieces of JSON that come and go.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     amends::cli::main()
 }

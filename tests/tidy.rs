@@ -55,7 +55,6 @@ const RULES: &[Rule] = &[
             "std::net",
             "std::env",
             "std::process",
-            "std::thread",
             "Utc::now",
             "Local::now",
             "reqwest",

@@ -32,12 +32,14 @@ impl Tenure {
         task: impl Future<Output = ()> + Send + 'static,
     ) {
         let tenure = Arc::clone(self);
-        self.stopping().calls.spawn(async move {
+        let stopping = self.stopping();
+        let task = async move {
             if AssertUnwindSafe(task).catch_unwind().await.is_err() {
                 tracing::error!(saga_id = %id, "a task panicked; the saga is set aside");
                 tenure.set_aside(id);
             }
-        });
+        };
+        stopping.calls.spawn_on(task, &stopping.runtime);
     }
 
     /// Makes a call, takes its outcome in, and goes on with what follows from it.

@@ -1,5 +1,7 @@
 //! Replaying: from the journal's rows back to the state that was (I5).
 
+use serde::Deserialize as _;
+
 use super::apply::ReplayError;
 use super::event::Event;
 use super::id::{SagaId, Timestamp};
@@ -23,7 +25,13 @@ impl Transition {
     /// # Errors
     /// When the events are damaged, or of a kind that this version does not know.
     pub fn read(seq: u64, at: Timestamp, events: &str) -> Result<Self, ReplayError> {
-        let events = serde_json::from_str(events)
+        // What went in was bounded where it came in (100 levels for a client, 127 for a
+        // participant) and a template puts at most 64 around it: deeper than serde_json goes by
+        // itself, and no danger to the stack.
+        let mut reader = serde_json::Deserializer::from_str(events);
+        reader.disable_recursion_limit();
+        let events = Vec::<Event>::deserialize(&mut reader)
+            .and_then(|events| reader.end().map(|()| events))
             .map_err(|source| ReplayError::Unreadable { seq, source })?;
         Ok(Self { seq, at, events })
     }

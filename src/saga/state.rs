@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::event::{Failure, Started};
 use super::id::{SagaId, Timestamp};
 use super::outcome::{ActionOutcome, Status, StepError};
+use crate::definition::model::{OnFailure, Position, Step};
 use crate::definition::request::Phase;
 use crate::definition::{Definition, StepIndex};
 
@@ -245,11 +246,9 @@ impl Saga {
         };
         match record.state {
             StepState::Skipped | StepState::Ended(ActionOutcome::Succeeded) => true,
-            StepState::Ended(ActionOutcome::Refused | ActionOutcome::Unknown) => {
-                definition.step(step).is_some_and(|step| {
-                    step.on_failure == crate::definition::model::OnFailure::Continue
-                })
-            }
+            StepState::Ended(ActionOutcome::Refused | ActionOutcome::Unknown) => definition
+                .step(step)
+                .is_some_and(|step| step.on_failure == OnFailure::Continue),
             StepState::Pending
             | StepState::Running
             | StepState::Retrying(_)
@@ -259,6 +258,30 @@ impl Saga {
             | StepState::CompensationRetrying(..)
             | StepState::Compensated(_)
             | StepState::CompensationFailed(_) => false,
+        }
+    }
+
+    /// Whether a step keeps a failed saga from going on, so that a person has to `retry` it or
+    /// `resolve` it.
+    #[must_use]
+    pub fn is_stopped_by(&self, step: &Step) -> bool {
+        match self.step_state(step.index) {
+            StepState::CompensationFailed(_) => self.progress == Progress::StoppedBack,
+            StepState::Ended(ActionOutcome::Refused | ActionOutcome::Unknown) => {
+                self.progress == Progress::StoppedForward
+                    && step.on_failure == OnFailure::Compensate
+                    && step.position != Position::Before
+            }
+            StepState::Pending
+            | StepState::Running
+            | StepState::Retrying(_)
+            | StepState::AwaitingSignal(_)
+            | StepState::AwaitingTime(_)
+            | StepState::Ended(ActionOutcome::Succeeded)
+            | StepState::Skipped
+            | StepState::Compensating(_)
+            | StepState::CompensationRetrying(..)
+            | StepState::Compensated(_) => false,
         }
     }
 

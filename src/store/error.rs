@@ -33,6 +33,13 @@ pub enum StoreError {
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+    /// A row cannot be given to the database.
+    #[error("a row cannot be written as JSON")]
+    Unwritable {
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
     /// The URL is of no kind that is supported.
     #[error(
         "database URLs begin with sqlite:, postgres:, mysql: or mariadb:, this one with {scheme:?}"
@@ -81,6 +88,7 @@ impl StoreError {
             Self::Refused(_)
             | Self::Database(_)
             | Self::Unreadable { .. }
+            | Self::Unwritable { .. }
             | Self::Url { .. }
             | Self::Locked { .. }
             | Self::LockFile { .. }

@@ -16,6 +16,7 @@ mod batch;
 mod lookup;
 mod postgres;
 mod rows;
+mod sqlite;
 mod settle;
 mod writer;
 

@@ -6,12 +6,10 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::At;
-use crate::definition::model::{OnFailure, Position, Step, StepKind};
+use crate::definition::model::{Step, StepKind};
 use crate::definition::{Definition, StepIndex};
 use crate::engine::Snapshot;
-use crate::saga::{
-    ActionOutcome, Failure, Progress, Saga, SagaId, StepError, StepRecord, StepState,
-};
+use crate::saga::{Failure, Saga, SagaId, StepError, StepRecord, StepState};
 
 /// A saga without its payloads and steps.
 #[derive(Debug, Serialize)]
@@ -286,24 +284,19 @@ fn words<'a>(
     step: &'a Step,
     state: StepState,
 ) -> (&'static str, Option<WaitingFor<'a>>) {
+    let operator = saga.is_stopped_by(step).then_some(WaitingFor::Operator);
     match state {
         StepState::Pending => ("pending", None),
         StepState::Running => ("running", Some(WaitingFor::Reply)),
         StepState::Retrying(_) => ("waiting", Some(WaitingFor::Retry)),
         StepState::AwaitingSignal(_) => ("waiting", signal_of(step)),
         StepState::AwaitingTime(_) => ("waiting", Some(WaitingFor::Time)),
-        StepState::Ended(outcome) => (outcome.as_str(), operator_after(saga, step, outcome)),
+        StepState::Ended(outcome) => (outcome.as_str(), operator),
         StepState::Skipped => ("skipped", None),
         StepState::Compensating(_) => ("compensating", Some(WaitingFor::Reply)),
         StepState::CompensationRetrying(..) => ("compensating", Some(WaitingFor::Retry)),
         StepState::Compensated(_) => ("compensated", None),
-        StepState::CompensationFailed(_) => {
-            let stopped = saga.progress == Progress::StoppedBack;
-            (
-                "compensation_failed",
-                stopped.then_some(WaitingFor::Operator),
-            )
-        }
+        StepState::CompensationFailed(_) => ("compensation_failed", operator),
     }
 }
 
@@ -312,17 +305,4 @@ fn signal_of(step: &Step) -> Option<WaitingFor<'_>> {
         StepKind::Wait(wait) => Some(WaitingFor::Signal(&wait.signal)),
         StepKind::Action(_) | StepKind::Delay(_) => None,
     }
-}
-
-/// A step that stopped its saga on the way forward waits for a person.
-fn operator_after(saga: &Saga, step: &Step, outcome: ActionOutcome) -> Option<WaitingFor<'static>> {
-    let failed = match outcome {
-        ActionOutcome::Refused | ActionOutcome::Unknown => true,
-        ActionOutcome::Succeeded => false,
-    };
-    let stops = failed
-        && saga.progress == Progress::StoppedForward
-        && step.on_failure == OnFailure::Compensate
-        && step.position != Position::Before;
-    stops.then_some(WaitingFor::Operator)
 }

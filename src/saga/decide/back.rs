@@ -9,7 +9,7 @@ use crate::definition::request::Phase;
 use crate::saga::event::{Event, Failure};
 use crate::saga::facts::SagaFacts;
 use crate::saga::outcome::{ActionOutcome, StepError};
-use crate::saga::state::{Saga, StepState};
+use crate::saga::state::StepState;
 
 /// Where a step stands on the way back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,35 +204,4 @@ impl Deciding<'_> {
             .map_err(|error| expression_failed(&error))?;
         Ok(!holds)
     }
-}
-
-/// The steps that keep a failed saga from going on, and that a `retry` tries again.
-pub(super) fn stopped_steps(
-    definition: &crate::definition::Definition,
-    saga: &Saga,
-) -> Vec<StepIndex> {
-    let stopping = |step: &&crate::definition::model::Step| match saga.step_state(step.index) {
-        StepState::CompensationFailed(_) => true,
-        StepState::Ended(ActionOutcome::Refused | ActionOutcome::Unknown) => {
-            saga.progress == crate::saga::state::Progress::StoppedForward
-                && step.on_failure == OnFailure::Compensate
-                && step.position != crate::definition::model::Position::Before
-        }
-        StepState::Pending
-        | StepState::Running
-        | StepState::Retrying(_)
-        | StepState::AwaitingSignal(_)
-        | StepState::AwaitingTime(_)
-        | StepState::Ended(ActionOutcome::Succeeded)
-        | StepState::Skipped
-        | StepState::Compensating(_)
-        | StepState::CompensationRetrying(..)
-        | StepState::Compensated(_) => false,
-    };
-    definition
-        .steps
-        .iter()
-        .filter(stopping)
-        .map(|step| step.index)
-        .collect()
 }

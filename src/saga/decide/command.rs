@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::back::stopped_steps;
 use super::{CANCELLED, Deciding};
 use crate::definition::StepIndex;
 use crate::definition::model::{OnFailure, Position};
@@ -83,7 +82,7 @@ impl Deciding<'_> {
                 return Err(Rejection::NotFailed);
             }
         }
-        let steps = stopped_steps(self.definition, &self.saga);
+        let steps = self.stopped_steps();
         self.emit(Event::SagaRetried { actor, steps });
         self.emit(Event::SagaUnblocked);
         Ok(())
@@ -114,13 +113,22 @@ impl Deciding<'_> {
             self.turn_back(cause.unwrap_or_else(|| Failure::of_step(index, &error)));
             return Ok(());
         }
-        if self.saga.stop.is_some() && stopped_steps(self.definition, &self.saga).is_empty() {
+        if self.saga.stop.is_some() && self.stopped_steps().is_empty() {
             self.emit(Event::SagaUnblocked);
             if undecided && self.saga.cause.is_some() {
                 self.emit(Event::SagaWentForward);
             }
         }
         Ok(())
+    }
+
+    fn stopped_steps(&self) -> Vec<StepIndex> {
+        let stopping = self
+            .definition
+            .steps
+            .iter()
+            .filter(|step| self.saga.is_stopped_by(step));
+        stopping.map(|step| step.index).collect()
     }
 
     fn resolvable(&self, index: StepIndex, resolution: Resolution) -> bool {

@@ -457,3 +457,11 @@ fn commands_on_a_finished_saga_are_turned_away() {
         Err(Rejection::NotResolvable)
     );
 }
+
+#[test]
+fn i5_an_output_as_deep_as_a_participant_may_send_is_read_back() {
+    let deep = (0..190).fold(json!(1), |inner, _| json!([inner]));
+    let mut saga = two();
+    saga.end(0, Action, Outcome::Succeeded { output: deep });
+    assert_eq!(saga.replayed(), saga.saga);
+}

@@ -1,4 +1,5 @@
-//! A batch as a transaction of multi-row statements, for SQLite, MariaDB and MySQL.
+//! A batch as a transaction of multi-row statements, for MariaDB and MySQL; and for SQLite where
+//! a batch brings start keys.
 //!
 //! A statement holds one of a few fixed numbers of rows, so that each text is prepared once.
 //!
@@ -26,12 +27,13 @@ const ROWS_OF_A_STATEMENT: [usize; 5] = [256, 64, 16, 4, 1];
 /// middle of it, and with it the lock that a takeover waits for.
 const SILENCE_MAX_SECONDS: u32 = 5;
 
-struct Shape {
+/// How a table is written.
+pub(super) struct Shape {
     table: &'static str,
-    columns: &'static str,
-    count: usize,
+    pub(super) columns: &'static str,
+    pub(super) count: usize,
     /// What is done with a row that is there: SQLite, then MySQL.
-    present: [&'static str; 2],
+    pub(super) present: [&'static str; 2],
 }
 
 const EVENTS: Shape = Shape {
@@ -41,7 +43,7 @@ const EVENTS: Shape = Shape {
     present: ["", ""],
 };
 
-const SUMMARIES: Shape = Shape {
+pub(super) const SUMMARIES: Shape = Shape {
     table: "sagas",
     columns: "id, shard, definition, version, business_key, labels, status, suspended, overdue, \
         failure_step, failure_code, failure_message, created_at, finished_at, deadline, wake_at, \

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch;
 use super::lookup::{self, Seen};
-use super::{AppendError, Appended, Pending, Shared, postgres, rows};
+use super::{AppendError, Appended, Pending, Shared, postgres, rows, sqlite};
 use crate::saga::id::SagaId;
 use crate::store::{Backend, Lease, Store, StoreError};
 
@@ -239,9 +239,8 @@ impl Writer {
             }
             match backend {
                 Backend::Postgres => postgres::commit(&connection, part, id, epoch).await,
-                Backend::Sqlite | Backend::MySql => {
-                    rows::commit(&connection, backend, part, id, epoch).await
-                }
+                Backend::Sqlite => sqlite::commit(&connection, part, id, epoch).await,
+                Backend::MySql => rows::commit(&connection, backend, part, id, epoch).await,
             }
         });
         match committed.await {

@@ -182,7 +182,13 @@ impl Coordinator {
     /// A client of its API.
     #[must_use]
     pub fn api(&self) -> Api {
-        Api::new(format!("http://127.0.0.1:{}", self.api))
+        Api::new(self.url())
+    }
+
+    /// Where its API is, without a path.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.api)
     }
 
     /// The address of its API, for a client that speaks no proper HTTP.

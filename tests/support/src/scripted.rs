@@ -173,7 +173,7 @@ async fn exchange(mut stream: TcpStream, script: &Script, book: &Mutex<Vec<Asked
         }
         // Until the caller hangs up.
         Reply::Silence => {
-            stream.read(&mut [0; 1]).await.ok();
+            stream.read_exact(&mut [0; 1]).await.ok();
             return;
         }
     };

@@ -1,0 +1,109 @@
+//! What the bench is told on its command line.
+
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+
+/// The reference load of amends, over real HTTP on loopback, beside its ceiling.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "end_to_end")]
+pub(crate) struct Arguments {
+    /// One round of 2 s, and few lone sagas: shows that it runs, and no figure to keep.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// How long each measurement takes, after a warm-up of 2 s.
+    #[arg(long, default_value_t = 8)]
+    seconds: u64,
+    /// How often everything is measured; 0 leaves the throughput out.
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// The databases, in this order.
+    #[arg(long, value_delimiter = ',', default_value = "sqlite,postgres")]
+    pub(crate) databases: Vec<Kind>,
+    /// How many clients start sagas side by side.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) clients: usize,
+    /// How many sagas run alone, one after another, on PostgreSQL; 0 leaves that out.
+    #[arg(long, default_value_t = 2_000)]
+    lone: usize,
+    /// How many sagas wait in a long delay while the coordinator is killed and started again.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) waiting: usize,
+    /// Where databases may be made. MariaDB's is read from `AMENDS_TEST_MARIADB`.
+    #[arg(
+        long,
+        env = "AMENDS_BENCH_POSTGRES",
+        default_value = "postgres://postgres@127.0.0.1:5432/postgres"
+    )]
+    pub(crate) postgres: String,
+    /// Which other process of the bench this one is.
+    #[arg(long, hide = true)]
+    pub(crate) role: Option<Role>,
+    /// Where the role `proxy` finds the participants.
+    #[arg(long, hide = true, default_value = "")]
+    pub(crate) participants: String,
+    /// Said by `cargo bench`, and not by `cargo test`.
+    #[arg(long, hide = true)]
+    pub(crate) bench: bool,
+}
+
+/// A process of the bench's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Answers every call at once.
+    Participants,
+    /// The ceiling: makes a saga's calls and keeps nothing.
+    Proxy,
+}
+
+/// A kind of database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// A file in a temporary directory.
+    Sqlite,
+    /// A fresh database of the server of `--postgres`.
+    Postgres,
+    /// A fresh database of the server of `AMENDS_TEST_MARIADB`.
+    Mariadb,
+}
+
+impl Arguments {
+    /// How long each measurement takes.
+    pub(crate) fn measured(&self) -> Duration {
+        Duration::from_secs(if self.quick { 2 } else { self.seconds })
+    }
+
+    /// How long the load runs before it is measured.
+    pub(crate) fn warm_up(&self) -> Duration {
+        Duration::from_secs(if self.quick { 1 } else { 2 })
+    }
+
+    /// How often everything is measured.
+    pub(crate) fn rounds(&self) -> u32 {
+        if self.quick {
+            self.rounds.min(1)
+        } else {
+            self.rounds
+        }
+    }
+
+    /// How many sagas run alone.
+    pub(crate) fn lone(&self) -> usize {
+        if self.quick {
+            self.lone.min(200)
+        } else {
+            self.lone
+        }
+    }
+}
+
+impl Kind {
+    /// Its name in a report.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres => "PostgreSQL",
+            Self::Mariadb => "MariaDB",
+        }
+    }
+}
