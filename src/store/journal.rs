@@ -16,8 +16,8 @@ mod batch;
 mod lookup;
 mod postgres;
 mod rows;
-mod sqlite;
 mod settle;
+mod sqlite;
 mod writer;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -24,7 +24,9 @@ use crate::store::{Backend, StoreError};
 static TRANSACTION: LazyLock<String> = LazyLock::new(|| {
     let fence = "EXISTS (SELECT 1 FROM replicas WHERE id = ?1 AND epoch = ?2)";
     let columns = |count: usize| {
-        let columns: Vec<String> = (0..count).map(|place| format!("value ->> {place}")).collect();
+        let columns: Vec<String> = (0..count)
+            .map(|place| format!("value ->> {place}"))
+            .collect();
         columns.join(", ")
     };
     let summaries = columns(SUMMARIES.count).replacen("value ->> 0", "unhex(value ->> 0)", 1);
@@ -58,8 +60,11 @@ pub(super) async fn commit(
     }
     let events: Vec<_> = rows.entries.iter().map(|pending| event(pending)).collect();
     let summaries: Vec<_> = rows.summaries.iter().map(summary).collect();
-    let labels: Vec<_> =
-        rows.labels.iter().map(|(name, value, saga)| (name, value, hex(*saga))).collect();
+    let labels: Vec<_> = rows
+        .labels
+        .iter()
+        .map(|(name, value, saga)| (name, value, hex(*saga)))
+        .collect();
     // sqlx counts a number that a statement leaves out as a parameter of its own, taken from the
     // values in turn; what every statement uses comes first, so that it never runs out of them.
     let values: Vec<Value> = vec![
@@ -83,13 +88,23 @@ pub(super) async fn commit(
     if written == 0 {
         return Err(CommitError::Fenced);
     }
-    Ok(Done { seen: Seen::new(), rows: rows.count(), events: rows.events() })
+    Ok(Done {
+        seen: Seen::new(),
+        rows: rows.count(),
+        events: rows.events(),
+    })
 }
 
 fn event(pending: &Pending) -> (String, u64, i64, u32, &str) {
     let transition = &pending.entry.transition;
     let id = hex(pending.entry.saga);
-    (id, transition.seq, transition.at.0, transition.count, &transition.events)
+    (
+        id,
+        transition.seq,
+        transition.at.0,
+        transition.count,
+        &transition.events,
+    )
 }
 
 /// The columns of a summary, in the order of [`SUMMARIES`].
