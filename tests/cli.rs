@@ -1,5 +1,10 @@
 //! The command line, as a person or a script uses it (api.md, "The command line").
-#![expect(clippy::expect_used, reason = "a test may")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may"
+)]
 
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -172,7 +177,11 @@ async fn sagas_are_started_and_followed() {
         "saga_completed",
     ];
     assert_eq!(types, expected);
+}
 
+#[tokio::test]
+async fn a_start_says_all_that_there_is_to_say() {
+    let scene = scene().await;
     let input = r#"{"n": 1}"#;
     let more = [
         "start",
@@ -203,6 +212,18 @@ async fn sagas_are_started_and_followed() {
         .says(&["quick 1", "ORD-1", "completed", "ask", "succeeded"]);
     scene.run(&["watch", id]).ends(0).says(&["completed"]);
 
+    let listed = scene.run(&["list", "--key", "ORD-1", "--json"]);
+    let listed = listed.ends(0).json();
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(1));
+    scene
+        .run(&["list"])
+        .ends(0)
+        .says(&[id, "completed", "ORD-1"]);
+}
+
+#[tokio::test]
+async fn an_input_may_be_a_file() {
+    let scene = scene().await;
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), r#"{"from": "file"}"#).expect("a file");
     let path = file.path().to_str().expect("a path");
@@ -214,42 +235,34 @@ async fn sagas_are_started_and_followed() {
         .run(&["start", "absent"])
         .ends(1)
         .says(&["definition_not_found"]);
+}
 
-    let listed = scene
-        .run(&["list", "--key", "ORD-1", "--json"])
-        .ends(0)
-        .json();
-    assert_eq!(listed["items"].as_array().map(Vec::len), Some(1));
-    scene
-        .run(&["list"])
-        .ends(0)
-        .says(&[id, "compensated", "failed", "http_409"]);
-    scene
-        .run(&[
-            "list",
-            "--status",
-            "failed",
-            "--definition",
-            "stuck",
-            "--limit",
-            "1",
-        ])
-        .ends(0)
-        .says(&["compensation_failed"]);
-    scene
-        .run(&["list", "--label", "channel:app"])
-        .ends(0)
-        .says(&["no sagas"]);
-    scene
-        .run(&["list", "--status", "done"])
-        .ends(1)
-        .says(&["parameter_invalid"]);
+#[tokio::test]
+async fn sagas_are_listed() {
+    let scene = scene().await;
+    scene.run(&["list"]).ends(0).says(&["no sagas"]);
+    let (stuck, refused) = (scene.started("stuck"), scene.started("refused"));
+    scene.status(&stuck, "failed").await;
+    scene.status(&refused, "compensated").await;
+    let all = ["compensated", "failed", "http_409", &stuck, &refused];
+    scene.run(&["list"]).ends(0).says(&all);
+    let failed = [
+        "list",
+        "--status",
+        "failed",
+        "--definition",
+        "stuck",
+        "--limit",
+        "1",
+    ];
+    scene.run(&failed).ends(0).says(&["compensation_failed"]);
+    let none = ["list", "--label", "channel:app"];
+    scene.run(&none).ends(0).says(&["no sagas"]);
+    let bad = ["list", "--status", "done"];
+    scene.run(&bad).ends(1).says(&["parameter_invalid"]);
     scene.run(&["get", "x"]).ends(1).says(&["bad_request"]);
-    let none = "0198c7c4-aaaa-7000-8000-000000000000";
-    scene
-        .run(&["watch", none])
-        .ends(1)
-        .says(&["saga_not_found"]);
+    let absent = ["watch", "0198c7c4-aaaa-7000-8000-000000000000"];
+    scene.run(&absent).ends(1).says(&["saga_not_found"]);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The database goes away under load and comes back: sagas wait, nothing is lost, the process
 //! lives.
-#![expect(clippy::expect_used, reason = "a test may")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test may")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

@@ -151,7 +151,12 @@ fn break_value(dice: &mut StdRng, target: &mut Value) {
             let place = dice.random_range(0..items.len());
             break_value(dice, &mut items[place]);
         }
-        _ => *target = value(dice, 3),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => *target = value(dice, 3),
     }
 }
 
