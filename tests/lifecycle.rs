@@ -1,5 +1,10 @@
 //! Starting, stopping, and what a restart finds.
-#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test may")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may"
+)]
 
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,6 +1,6 @@
 //! The database goes away under load and comes back: sagas wait, nothing is lost, the process
 //! lives.
-#![expect(clippy::expect_used, reason = "a test may")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test may")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -199,4 +199,49 @@ async fn api_get(coordinator: &Coordinator, url: &str) -> Answer {
     send(coordinator.api().client().get(url))
         .await
         .expect("an answer")
+}
+
+/// The server's restart ends every session: that must not make two owners.
+#[tokio::test]
+async fn after_an_outage_there_is_one_owner() {
+    let server = PrivatePostgres::start_new();
+    let database = TestDatabase::on_postgres(&server.url());
+    let ledger = Ledger::start(Faults {
+        slow: 1.0,
+        slow_by: Duration::from_millis(300),
+        ..Faults::default()
+    });
+    let definitions = Definitions::of(&[ORDER]);
+    let binary = env!("CARGO_BIN_EXE_amends");
+    let settings = Settings::new(binary, database.url(), definitions.path())
+        .participant("ledger", ledger.url("ledger"));
+    let first = Coordinator::start(settings.clone()).await;
+    let second = Coordinator::spawn(settings);
+    second.wait_for("standby", LONG).await;
+    let mut sagas = Vec::new();
+    for number in 0..20 {
+        let key = format!("{number}");
+        sagas.push(insist(&first.api(), &key, &mut Vec::new()).await);
+    }
+    server.crash();
+    first.wait_for("database_unavailable", LONG).await;
+    server.start();
+    let owners = async || {
+        let said = [first.readiness().await, second.readiness().await];
+        let ready = said.iter().flatten().filter(|(status, _)| *status == 200);
+        ready.count()
+    };
+    support::eventually("an owner", LONG, async || {
+        (owners().await > 0).then_some(())
+    })
+    .await;
+    assert_eq!(owners().await, 1);
+    let mut wrong = ledger.violations();
+    for id in &sagas {
+        let end = second.api().settled(id, LONG).await;
+        assert_eq!(end["status"], "completed", "{end}");
+        wrong.extend(ledger.wrong_with(id, true, STEPS));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(owners().await, 1);
 }

@@ -217,6 +217,52 @@ async fn a_restart_takes_over_at_once(scene: &Scene) {
     scene.all_complete(&only.api(), &sagas).await;
 }
 
+/// An owner that is told to end gives its shards back: nobody waits for its lease.
+async fn a_stopped_owner_is_replaced_at_once(scene: &Scene) {
+    let (mut first, second) = scene.pair().await;
+    let sagas = start_orders(&first.api(), 20).await;
+    let status = first.stop(LONG).await;
+    assert_eq!(status.code(), Some(0), "{}", first.log());
+    let stopped = Instant::now();
+    second.wait_for("ready", LONG).await;
+    let took = stopped.elapsed();
+    assert!(took < Duration::from_secs(3), "took {took:?}");
+    scene.all_complete(&second.api(), &sagas).await;
+    // Each effect was asked for once: what was answered in the drain was not asked for again.
+    let asked = u64::try_from(sagas.len() * STEPS.len()).expect("a few");
+    assert_eq!(scene.ledger.calls(), asked);
+}
+
+/// Started at the same moment on an empty database, one owns it, and none gives up.
+async fn one_of_several_owns(scene: &Scene) {
+    let mut all: Vec<Coordinator> = (0..3)
+        .map(|_| Coordinator::spawn(scene.settings.clone()))
+        .collect();
+    let words = support::eventually("one to own it", LONG, async || {
+        let said = join_all(all.iter().map(Coordinator::readiness)).await;
+        let words: Vec<String> = said
+            .into_iter()
+            .map(|said| said.map(|(_, word)| word))
+            .collect::<Option<_>>()?;
+        words.contains(&"ready".to_owned()).then_some(words)
+    })
+    .await;
+    assert_eq!(
+        words.iter().filter(|word| *word == "ready").count(),
+        1,
+        "{words:?}"
+    );
+    let owner = words.iter().position(|word| word == "ready").expect("one");
+    let sagas = start_orders(&all[owner].api(), 5).await;
+    scene.all_complete(&all[owner].api(), &sagas).await;
+    for coordinator in &mut all {
+        assert!(coordinator.exit_status().is_none(), "{}", coordinator.log());
+    }
+    let words = join_all(all.iter().map(Coordinator::readiness)).await;
+    let ready = words.iter().flatten().filter(|(_, word)| word == "ready");
+    assert_eq!(ready.count(), 1, "{words:?}");
+}
+
 #[tokio::test]
 async fn a_standby_only_reads_on_postgres() {
     a_standby_only_reads(&Scene::new(Kind::Postgres, None)).await;
@@ -283,4 +329,24 @@ async fn sqlite_lets_one_process_in() {
 
     let sagas = start_orders(&first.api(), 1).await;
     scene.all_complete(&first.api(), &sagas).await;
+}
+
+#[tokio::test]
+async fn a_stopped_owner_is_replaced_at_once_on_postgres() {
+    a_stopped_owner_is_replaced_at_once(&Scene::new(Kind::Postgres, None)).await;
+}
+
+#[tokio::test]
+async fn a_stopped_owner_is_replaced_at_once_on_mariadb() {
+    a_stopped_owner_is_replaced_at_once(&Scene::new(Kind::MariaDb, None)).await;
+}
+
+#[tokio::test]
+async fn one_of_several_owns_on_postgres() {
+    one_of_several_owns(&Scene::new(Kind::Postgres, None)).await;
+}
+
+#[tokio::test]
+async fn one_of_several_owns_on_mariadb() {
+    one_of_several_owns(&Scene::new(Kind::MariaDb, None)).await;
 }

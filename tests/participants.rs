@@ -88,6 +88,7 @@ fn long() -> String {
     format!("\"{}\"", "x".repeat(70_000))
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn cases() -> Vec<Case> {
     let case = |name, expected, reply: fn() -> Reply, output: fn() -> Value| Case {
         name,

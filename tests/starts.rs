@@ -414,7 +414,12 @@ async fn a_batch_answers_each_start() {
     // The header's key is the same as the batch's.
     let again = start_with(&api, &[("idempotency-key", "k")], &order()).await;
     assert_eq!(again.body["id"], results[1]["saga"]["id"]);
+}
 
+#[tokio::test]
+async fn a_batch_has_its_bounds() {
+    let scene = scene(Kind::Sqlite, &[]).await;
+    let api = scene.coordinator.api();
     let empty = api.post("/sagas:batch", &json!({ "sagas": [] })).await;
     let empty = empty.expect("an answer");
     assert_eq!(

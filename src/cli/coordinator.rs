@@ -238,11 +238,12 @@ fn engine_settings(config: &Config) -> EngineSettings {
 
 /// Writes logs to the standard error.
 pub(super) fn log(format: LogFormat, filter: &str) {
-    // The web framework's own lines about its workers tell nobody anything, unless asked for.
+    // The web framework's own lines about its workers tell nobody anything, and what it calls an
+    // error is a client that speaks no HTTP: not unless asked for.
     let quiet = if filter == "off" || filter.contains("actix") {
         ""
     } else {
-        ",actix_server=warn"
+        ",actix_server=warn,actix_http=off"
     };
     let filter = EnvFilter::builder().parse_lossy(format!("{filter}{quiet}"));
     let builder = tracing_subscriber::fmt()

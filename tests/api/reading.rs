@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use support::api::send;
 use support::database::Kind;
 
-use super::{LONG, assert_problem, scene};
+use super::{LONG, Scene, assert_problem, scene};
 
-async fn lists_are_filtered_and_paged(kind: Kind) {
-    let scene = scene(kind).await;
+/// Five sagas, the oldest first, each settled otherwise; the fourth waits, suspended.
+async fn five_sagas(scene: &Scene) -> Vec<String> {
     let mut all = Vec::new();
     let made = [
         json!({ "definition": "quick", "key": "A", "labels": { "channel": "web", "n": "1" } }),
@@ -22,14 +22,41 @@ async fn lists_are_filtered_and_paged(kind: Kind) {
         assert_eq!(answer.status, 202, "{}", answer.body);
         all.push(answer.id());
     }
-    let waiting = all[3].clone();
     for (id, status) in
         all.iter()
             .zip(["completed", "completed", "compensated", "running", "failed"])
     {
         scene.api.wait_for(id, &[status], LONG).await;
     }
-    assert_eq!(scene.command(&waiting, "suspend").await.status, 202);
+    assert_eq!(scene.command(&all[3], "suspend").await.status, 202);
+    all
+}
+
+/// Every saga, newest first, page by page.
+async fn in_pages_of_two(scene: &Scene) -> Vec<String> {
+    let mut paged = Vec::new();
+    let mut query = "/sagas?limit=2".to_owned();
+    loop {
+        let page = scene.get(&query).await.body;
+        let items = page["items"].as_array().expect("items");
+        assert!(items.iter().all(|item| item.get("steps").is_none()));
+        paged.extend(
+            items
+                .iter()
+                .map(|item| item["id"].as_str().expect("an id").to_owned()),
+        );
+        let Some(cursor) = page["next_cursor"].as_str() else {
+            break;
+        };
+        assert_eq!(items.len(), 2);
+        query = format!("/sagas?limit=2&cursor={cursor}");
+    }
+    paged
+}
+
+async fn lists_are_filtered_and_paged(kind: Kind) {
+    let scene = scene(kind).await;
+    let all = five_sagas(&scene).await;
     let of = |places: &[usize]| -> Vec<String> {
         // Newest first.
         places
@@ -79,25 +106,7 @@ async fn lists_are_filtered_and_paged(kind: Kind) {
     ] {
         assert_eq!(scene.ids(query).await, expected, "{kind:?}: {query}");
     }
-
-    let mut paged = Vec::new();
-    let mut query = "/sagas?limit=2".to_owned();
-    loop {
-        let page = scene.get(&query).await.body;
-        let items = page["items"].as_array().expect("items");
-        assert!(items.iter().all(|item| item.get("steps").is_none()));
-        paged.extend(
-            items
-                .iter()
-                .map(|item| item["id"].as_str().expect("an id").to_owned()),
-        );
-        let Some(cursor) = page["next_cursor"].as_str() else {
-            break;
-        };
-        assert_eq!(items.len(), 2);
-        query = format!("/sagas?limit=2&cursor={cursor}");
-    }
-    assert_eq!(paged, of(&[0, 1, 2, 3, 4]));
+    assert_eq!(in_pages_of_two(&scene).await, of(&[0, 1, 2, 3, 4]));
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use support::coordinator::{Coordinator, Settings};
 use support::database::{Kind, TestDatabase};
 use support::ledger::{Effect, Faults, Ledger};
 use support::postgres::PrivatePostgres;
+use support::scripted::{Reply, Scripted, http};
 
 const SAGA: &str = "0198c7a0-0000-7000-8000-000000000001";
 
@@ -142,6 +143,42 @@ async fn a_compensation_during_its_action_is_found_out() {
     let (_given_up, compensated) = tokio::join!(action, compensation);
     assert_eq!(compensated.unwrap().status, 200);
     assert_eq!(ledger.violations().len(), 1, "{:?}", ledger.violations());
+}
+
+#[tokio::test]
+async fn a_scripted_participant_answers_as_told_and_remembers() {
+    let scripted = Scripted::start(|asked| match asked.path.as_str() {
+        "/x/json?a=1" => Reply::json(201, &serde_json::json!({ "a": 1 })),
+        "/x/cut" => Reply::Bytes(Vec::new()),
+        "/x/late" => Reply::Late(Duration::from_millis(200), http(204, &[], b"")),
+        _ => Reply::Silence,
+    });
+    let client = support::api::Api::new("").client().clone();
+    let ask = |path: &str| {
+        let request = client.post(format!("{}{path}", scripted.url("x")));
+        let request = request.header("Amends-Saga-Id", SAGA);
+        send(request.header("Amends-Step", "pay").body("body"))
+    };
+    let answer = ask("/json?a=1").await.unwrap();
+    assert_eq!(
+        (answer.status.as_u16(), &answer.body["a"]),
+        (201, &1.into())
+    );
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert!(ask("/cut").await.is_err());
+    let begun = std::time::Instant::now();
+    assert_eq!(ask("/late").await.unwrap().status, 204);
+    assert!(begun.elapsed() >= Duration::from_millis(200));
+    let silent = tokio::time::timeout(Duration::from_millis(100), ask("/silent"));
+    assert!(silent.await.is_err());
+    let asked = scripted.asked_for(SAGA, "pay");
+    let paths: Vec<&str> = asked.iter().map(|asked| asked.path.as_str()).collect();
+    assert_eq!(paths, ["/x/json?a=1", "/x/cut", "/x/late", "/x/silent"]);
+    assert!(
+        asked
+            .iter()
+            .all(|asked| asked.method == "POST" && asked.body == b"body")
+    );
 }
 
 /// A stand-in for the binary: says what it was started with and ends on SIGTERM.
