@@ -1,5 +1,6 @@
 //! The input of a saga against its definition's JSON Schema.
 
+use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
 
 use super::problem::Problems;
@@ -28,6 +29,28 @@ pub struct InputProblem {
     pub detail: String,
 }
 
+/// Where an input breaks the schema: at the member that is missing or not known, where the problem
+/// is one member's, as it is for the members of a start.
+fn pointer_of(error: &jsonschema::ValidationError<'_>) -> String {
+    let mut pointer = error.instance_path().as_str().to_owned();
+    let kind = error.kind();
+    let member = if let ValidationErrorKind::Required { property } = kind {
+        property.as_str()
+    } else if let ValidationErrorKind::AdditionalProperties { unexpected }
+    | ValidationErrorKind::UnevaluatedProperties { unexpected } = kind
+        && let [only] = unexpected.as_slice()
+    {
+        Some(only.as_str())
+    } else {
+        None
+    };
+    if let Some(member) = member {
+        pointer.push('/');
+        pointer.push_str(&member.replace('~', "~0").replace('/', "~1"));
+    }
+    pointer
+}
+
 impl InputSchema {
     /// Everything that is wrong with `input`; empty when it fits.
     #[must_use]
@@ -39,7 +62,7 @@ impl InputSchema {
             .iter_errors(input)
             .take(PROBLEMS_MAX)
             .map(|error| InputProblem {
-                pointer: error.instance_path().as_str().to_owned(),
+                pointer: pointer_of(&error),
                 code: snake_case(error.kind().keyword()),
                 detail: shortened(&error.to_string()),
             })

@@ -95,7 +95,7 @@ fn not_a_start() -> Vec<Row> {
         invalid(
             "{\"definition\":\"strict\",\"input\":{\"order\":7,\"items\":[{\"sku\":\"a\"},{}]}}"
                 .into(),
-            &["/input/order", "/input/items/1"],
+            &["/input/order", "/input/items/1/sku"],
         ),
         invalid("{\"definition\":\"strict\"}".into(), &["/input"]),
     ]
