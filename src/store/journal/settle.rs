@@ -40,8 +40,10 @@ impl Writer {
         }
     }
 
+    /// Answers a part that was committed. Those of it that are durable are told with the next
+    /// batch under way, or at once where nothing waits.
     pub(super) fn settle(
-        &self,
+        &mut self,
         part: Vec<Pending>,
         done: &Done,
         led: &mut HashMap<SagaId, Option<Appended>>,
@@ -76,7 +78,17 @@ impl Writer {
                     (seen, _) => *seen,
                 });
             }
-            self.shared.settle(pending, outcome);
+            match outcome {
+                Ok(Appended::Written) => self.written.push(pending),
+                outcome => self.shared.settle(pending, outcome),
+            }
+        }
+    }
+
+    /// Tells the sagas whose entries are durable.
+    pub(super) fn tell_written(&mut self) {
+        for pending in self.written.drain(..) {
+            self.shared.settle(pending, Ok(Appended::Written));
         }
     }
 

@@ -46,6 +46,9 @@ pub(super) struct Writer {
     stop: CancellationToken,
     /// The journal's own connection; none before the first commit and after a failure.
     connection: Option<DatabaseConnection>,
+    /// Entries that are durable, and whose sagas are told so while the next batch is under way:
+    /// the database does not stand idle meanwhile.
+    pub(super) written: Vec<Pending>,
 }
 
 impl Writer {
@@ -61,6 +64,7 @@ impl Writer {
             lease,
             stop,
             connection: None,
+            written: Vec::new(),
         }
     }
 
@@ -70,6 +74,9 @@ impl Writer {
         let _closer = Closer(Arc::clone(&self.shared));
         loop {
             let batch = self.take();
+            if batch.is_empty() {
+                self.tell_written();
+            }
             if !batch.is_empty() {
                 self.shared.batches.fetch_add(1, Ordering::Relaxed);
                 if self.write(batch).await == Flow::End {
@@ -84,6 +91,7 @@ impl Writer {
                 }
             }
         }
+        self.tell_written();
         if let Some(connection) = self.connection.take()
             && let Err(error) = connection.close().await
         {
@@ -191,8 +199,12 @@ impl Writer {
         }
         let connection = match &self.connection {
             Some(connection) => connection.clone(),
-            None => self.connect().await?,
+            None => {
+                self.tell_written();
+                self.connect().await?
+            }
         };
+        let written = std::mem::take(&mut self.written);
         let backend = self.store.backend;
         let (id, epoch) = (self.lease.id(), self.lease.epoch());
         let committed = tokio::time::timeout(COMMIT_TIMEOUT, async {
@@ -214,7 +226,13 @@ impl Writer {
                 Backend::MySql => rows::commit(&connection, backend, part, id, epoch).await,
             }
         });
-        match committed.await {
+        // The first poll sends the batch; then there is time to tell of the one before.
+        let told = async {
+            for pending in written {
+                self.shared.settle(pending, Ok(Appended::Written));
+            }
+        };
+        match tokio::join!(committed, told).0 {
             Ok(outcome) => outcome,
             Err(_elapsed) => Err(StoreError::Silent {
                 after: COMMIT_TIMEOUT,
