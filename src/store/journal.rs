@@ -185,9 +185,10 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Starts the writer, which ends when `stop` is cancelled and what waited then is written, or
-    /// when another replica has taken over. While the database is away a stopped journal does not
-    /// wait for it.
+    /// Starts the writer on a thread of its own, so that an answer of the database is not left
+    /// lying while sagas keep the other threads busy: every saga waits for the journal. It ends
+    /// when `stop` is cancelled and what waited then is written, or when another replica has taken
+    /// over. While the database is away a stopped journal does not wait for it.
     pub fn start(
         store: &Store,
         lease: Arc<Lease>,
@@ -196,7 +197,24 @@ impl Journal {
     ) -> Self {
         let shared = Arc::new(Shared::default());
         let writer = Writer::new(Arc::clone(&shared), store.clone(), lease, stop);
-        tracker.spawn(writer.run());
+        let tracked = tracker.token();
+        let closer = Arc::clone(&shared);
+        let run = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(writer.run()),
+                Err(error) => closer.cannot_run(&error),
+            }
+            drop(tracked);
+        };
+        if let Err(error) = std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(run)
+        {
+            shared.cannot_run(&error);
+        }
         Self { shared }
     }
 
@@ -312,6 +330,12 @@ impl Shared {
     fn settle(&self, pending: Pending, outcome: Result<Appended, AppendError>) {
         self.pending.fetch_sub(1, Ordering::Relaxed);
         pending.tell(outcome);
+    }
+
+    /// Nobody is there to write.
+    fn cannot_run(&self, error: &std::io::Error) {
+        tracing::error!(%error, "the journal has no thread to run on");
+        self.close(&AppendError::Closed);
     }
 
     /// Closes the queue and fails what waits in it.
