@@ -245,3 +245,61 @@ async fn after_an_outage_there_is_one_owner() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(owners().await, 1);
 }
+
+/// How many sagas a recovery finds that is cut short: several pages of them.
+const FOUND: usize = 2_000;
+
+/// The recovery survives the loss of the database half-way.
+#[tokio::test]
+async fn a_recovery_that_is_cut_short_goes_on() {
+    let server = PrivatePostgres::start_new();
+    let database = TestDatabase::on_postgres(&server.url());
+    let ledger = Ledger::start(Faults::default());
+    let later = "{ name: later, version: 1, steps: [
+        { id: pause, delay: 2s }, { id: charge, participant: ledger, action: { command: charge } } ] }";
+    let definitions = Definitions::of(&[later]);
+    let settings = || {
+        Settings::new(
+            env!("CARGO_BIN_EXE_amends"),
+            database.url(),
+            definitions.path(),
+        )
+        .participant("ledger", ledger.url("ledger"))
+    };
+    let mut coordinator = Coordinator::start(settings()).await;
+    for _ in 0..FOUND / 500 {
+        let starts = vec![json!({ "definition": "later", "input": {} }); 500];
+        let body = json!({ "sagas": starts });
+        let batch = coordinator.api().post("/sagas:batch", &body).await;
+        assert_eq!(batch.expect("the process lives").status, 207);
+    }
+    coordinator.kill();
+
+    let coordinator = Coordinator::spawn(settings());
+    support::eventually("the recovery begins", LONG, async || {
+        coordinator.log().contains("took over").then_some(())
+    })
+    .await;
+    server.crash();
+    coordinator.wait_for("database_unavailable", LONG).await;
+    server.start();
+    coordinator.wait_for("ready", LONG).await;
+    support::eventually("every saga has completed", LONG, async || {
+        let mut completed = 0;
+        let mut page = "/sagas?status=completed&limit=500".to_owned();
+        loop {
+            let answer = coordinator
+                .api()
+                .get(&page)
+                .await
+                .expect("the process lives");
+            completed += answer.body["items"].as_array()?.len();
+            let Some(cursor) = answer.body["next_cursor"].as_str() else {
+                break;
+            };
+            page = format!("/sagas?status=completed&limit=500&cursor={cursor}");
+        }
+        (completed == FOUND).then_some(())
+    })
+    .await;
+}

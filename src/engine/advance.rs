@@ -93,6 +93,7 @@ impl Tenure {
             transition: store::Transition {
                 seq: saga.seq + 1 - u64::from(count),
                 at: saga.updated_at,
+                // Events are plain data with text for keys: writing them cannot fail.
                 events: serde_json::to_string(&events).unwrap_or_default(),
                 count,
             },

@@ -9,7 +9,7 @@ use super::summary::HORIZON_MS;
 use super::tenure::Tenure;
 use super::{Parts, clock};
 use crate::saga::Timestamp;
-use crate::store::{Journal, Lease, Renewal, StoreError};
+use crate::store::{Journal, Lease, OwnedShard, Renewal, StoreError};
 
 /// How soon what failed with the database is tried again, at first and at most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -85,8 +85,7 @@ async fn register(parts: &Parts) -> Option<Lease> {
 async fn hold(tenure: &Arc<Tenure>) {
     let renew_every = Duration::from_millis((tenure.parts.settings.lease_ms / 3).max(1));
     let mut renewed = tokio::time::Instant::now();
-    // How far ahead the times of waiting sagas have been looked at.
-    let mut looked = None;
+    let mut looked = Looked::default();
     loop {
         match look(tenure, &mut looked).await {
             Ok(()) => tenure.parts.database_up.store(true, Ordering::Relaxed),
@@ -109,25 +108,42 @@ async fn hold(tenure: &Arc<Tenure>) {
     }
 }
 
+/// How far a tenure has come with taking over and looking ahead. What a database that goes away
+/// cuts short is gone on with from here.
+#[derive(Default)]
+struct Looked {
+    /// Claimed, and not counted yet.
+    claimed: Vec<OwnedShard>,
+    /// Taken in, and not all of their sagas brought in yet.
+    recovering: Vec<OwnedShard>,
+    /// How far ahead the times of waiting sagas have been looked at.
+    upper: Option<Timestamp>,
+}
+
 /// Claims what is free, and brings in the sagas whose times come near.
-async fn look(tenure: &Arc<Tenure>, looked: &mut Option<Timestamp>) -> Result<(), StoreError> {
+async fn look(tenure: &Arc<Tenure>, looked: &mut Looked) -> Result<(), StoreError> {
     if tenure.stopping().draining.is_cancelled() {
         return Ok(());
     }
     if tenure.owned().len() < usize::from(tenure.parts.settings.shards) {
-        let claimed = tenure.lease.claim().await?;
-        if !claimed.is_empty() {
-            let upper = tenure.recover(&claimed).await?;
-            looked.get_or_insert(upper);
-        }
+        looked.claimed.extend(tenure.lease.claim().await?);
     }
-    if let Some(lower) = *looked {
+    if !looked.claimed.is_empty() {
+        tenure.take_over(&looked.claimed).await?;
+        looked.recovering.append(&mut looked.claimed);
+    }
+    if !looked.recovering.is_empty() {
+        let upper = tenure.recover(&looked.recovering).await?;
+        looked.recovering.clear();
+        looked.upper.get_or_insert(upper);
+    }
+    if let Some(lower) = looked.upper {
         let upper = clock::now().plus_ms(HORIZON_MS);
         if lower.ms_until(upper) >= HORIZON_MS / 3 {
             tenure
                 .bring_in_due(&tenure.owned(), Some(lower), upper)
                 .await?;
-            *looked = Some(upper);
+            looked.upper = Some(upper);
         }
     }
     Ok(())

@@ -35,6 +35,10 @@ enum Unreadable {
     NoDefinition { name: String, version: u32 },
 }
 
+fn shards_of(owned: &[OwnedShard]) -> Vec<u16> {
+    owned.iter().map(|owned| owned.shard).collect()
+}
+
 impl Parts {
     /// Reads a saga from its journal.
     pub(super) async fn read(&self, id: SagaId) -> Result<Read, CommandError> {
@@ -94,24 +98,36 @@ impl Tenure {
         entry
     }
 
-    /// Recovers the sagas of shards that were just claimed: all that have something to do before
-    /// the horizon come into memory and go on; the others stay where they are. Answers how far
-    /// ahead it looked.
+    /// Takes shards that were just claimed in: from here on sagas may be started on them.
     ///
     /// # Errors
-    /// When the database goes away; the caller begins again, and what is in memory stays.
+    /// When the database goes away; nothing has changed then.
+    pub(super) async fn take_over(&self, claimed: &[OwnedShard]) -> Result<(), StoreError> {
+        let unfinished = self
+            .parts
+            .store
+            .count_unfinished(&shards_of(claimed))
+            .await?;
+        self.count_in(usize::try_from(unfinished).unwrap_or(usize::MAX));
+        self.take_in(claimed);
+        tracing::info!(shards = claimed.len(), unfinished, "took over");
+        Ok(())
+    }
+
+    /// Recovers the sagas of shards that were taken in: all that have something to do before the
+    /// horizon come into memory and go on; the others stay where they are. Answers how far ahead
+    /// it looked.
+    ///
+    /// # Errors
+    /// When the database goes away; what is in memory stays, and the same call goes on with the
+    /// rest.
     pub(super) async fn recover(
         self: &Arc<Self>,
-        claimed: &[OwnedShard],
+        taken: &[OwnedShard],
     ) -> Result<Timestamp, StoreError> {
-        let shards: Vec<u16> = claimed.iter().map(|owned| owned.shard).collect();
-        let unfinished = self.parts.store.count_unfinished(&shards).await?;
-        self.count_in(usize::try_from(unfinished).unwrap_or(usize::MAX));
-        // The shards are taken in first: what goes on here may be loaded again by its id.
-        self.take_in(claimed);
         let upper = clock::now().plus_ms(HORIZON_MS);
-        let resumed = self.bring_in_due(&shards, None, upper).await?;
-        tracing::info!(shards = shards.len(), unfinished, resumed, "took over");
+        let resumed = self.bring_in_due(&shards_of(taken), None, upper).await?;
+        tracing::info!(resumed, "recovered");
         Ok(upper)
     }
 
@@ -157,9 +173,9 @@ impl Tenure {
                 }
                 Err(error) => {
                     tracing::error!(saga_id = %id, %error, "the journal cannot be read; the saga is set aside as failed");
+                    self.lease.set_aside(id, &error.to_string()).await?;
                     self.set_aside(id);
                     self.count_out();
-                    self.lease.set_aside(id, &error.to_string()).await?;
                 }
             }
         }
