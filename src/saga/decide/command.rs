@@ -164,9 +164,14 @@ impl Deciding<'_> {
         }
     }
 
+    /// Whether the saga stands still because nobody knows what became of its pivot. A pivot that was
+    /// let go stopped nothing, and there is no way back behind it.
     fn pivot_is_undecided(&self, index: StepIndex) -> bool {
         self.definition.pivot == Some(index)
-            && self.saga.progress == Progress::StoppedForward
             && self.saga.step_state(index) == StepState::Ended(ActionOutcome::Unknown)
+            && self
+                .definition
+                .step(index)
+                .is_some_and(|step| self.saga.is_stopped_by(step))
     }
 }

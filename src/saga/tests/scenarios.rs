@@ -465,3 +465,22 @@ fn i5_an_output_as_deep_as_a_participant_may_send_is_read_back() {
     saga.end(0, Action, Outcome::Succeeded { output: deep });
     assert_eq!(saga.replayed(), saga.saga);
 }
+
+/// Found by the random histories, once in 130,000.
+#[test]
+fn i4_a_pivot_that_was_let_go_cannot_be_resolved_as_refused() {
+    let mut plan = Plan::sequence(vec![action(true), action(false), action(false)]);
+    plan.pivot = Some(1);
+    plan.let_go = vec![1];
+    let mut saga = Driven::start(plan.build());
+    saga.end(0, Action, done());
+    saga.end(1, Action, too_long());
+    saga.end(2, Action, too_long());
+    assert_eq!(saga.saga.status(), Status::Failed);
+    for resolution in [Resolution::Refused, Resolution::Succeeded] {
+        let settled = saga.command(resolve(1, resolution));
+        assert_eq!(settled, Err(Rejection::NotResolvable));
+    }
+    saga.command(resolve(2, Resolution::Skipped)).unwrap();
+    assert_eq!(saga.saga.status(), Status::Completed);
+}
