@@ -2,6 +2,8 @@
 
 mod read;
 
+use std::collections::HashSet;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue, LOCATION};
 use actix_web::web::Data;
@@ -19,7 +21,7 @@ use super::error::{ApiError, Problem};
 use super::headers;
 use super::wire::saga::{Summary, Whole};
 use crate::engine::{Accepted, Idempotency, Snapshot, StartRequest};
-use read::{read_batch, read_start, take_key};
+use read::{key_of, read_batch, read_start, take_key};
 
 /// Says that the same start was seen before.
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -92,14 +94,22 @@ pub(super) async fn batch(
 ) -> Result<HttpResponse, ApiError> {
     let starts = read_batch(body.json()?).map_err(ApiError::input_invalid)?;
     let trace = headers::trace_context(request.headers());
-    let runs = starts
+    // Side by side, but a key that comes again waits for its first, so that the first in the
+    // batch is the one that makes the saga.
+    let mut keys = HashSet::new();
+    let (firsts, repeats): (Vec<_>, Vec<_>) = starts
         .into_iter()
         .enumerate()
-        .map(|(index, start)| start_one(&app, &actor, &trace, index, start));
-    let results = join_all(runs).await;
+        .partition(|(_, start)| key_of(start).is_none_or(|key| keys.insert(key.to_owned())));
+    let run = |(index, start)| start_one(&app, &actor, &trace, index, start);
+    let mut results = join_all(firsts.into_iter().map(run)).await;
+    for repeat in repeats {
+        results.push(run(repeat).await);
+    }
+    results.sort_by_key(|(index, _)| *index);
     let results = results
         .iter()
-        .map(|result| BatchResult::of(result, request.path()))
+        .map(|(_, result)| BatchResult::of(result, request.path()))
         .collect();
     Ok(answer::json(
         StatusCode::MULTI_STATUS,
@@ -107,7 +117,18 @@ pub(super) async fn batch(
     ))
 }
 
+/// Makes the start at `index`, and says which it was.
 async fn start_one(
+    app: &App,
+    actor: &Actor,
+    trace: &(Option<String>, Option<String>),
+    index: usize,
+    start: Value,
+) -> (usize, Result<Snapshot, ApiError>) {
+    (index, start_here(app, actor, trace, index, start).await)
+}
+
+async fn start_here(
     app: &App,
     actor: &Actor,
     (traceparent, tracestate): &(Option<String>, Option<String>),

@@ -127,6 +127,11 @@ pub(super) fn read_batch(value: Value) -> Result<Vec<Value>, Vec<BodyProblem>> {
     members.close().map(|()| starts)
 }
 
+/// The idempotency key of one start of a batch, where it has one.
+pub(super) fn key_of(start: &Value) -> Option<&str> {
+    start.get("idempotency_key").and_then(Value::as_str)
+}
+
 /// Takes the idempotency key out of a start, so that what is left is what the header's digest
 /// would be made of.
 pub(super) fn take_key(
