@@ -292,12 +292,6 @@ impl Engine {
         &self.parts.catalogue
     }
 
-    /// How many sagas are held in memory.
-    #[must_use]
-    pub fn in_memory(&self) -> usize {
-        self.parts.tenure().map_or(0, |tenure| tenure.active.len())
-    }
-
     /// Stops: no new starts, no new attempts; exchanges under way are given until `drain_timeout`
     /// to answer, what was not answered is left to the next owner, and the shards are given back.
     /// No saga is ended or compensated because of it.

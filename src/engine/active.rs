@@ -105,8 +105,4 @@ impl Active {
     pub(super) fn remove(&self, id: SagaId) {
         self.entries.lock().remove(&id);
     }
-
-    pub(super) fn len(&self) -> usize {
-        self.entries.lock().len()
-    }
 }

@@ -131,23 +131,11 @@ impl Catalogue {
             .map(|(name, versions)| (name.clone(), versions.values().cloned().collect()))
             .collect()
     }
-
-    /// How many versions it has, of all names together.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.names.values().map(BTreeMap::len).sum()
-    }
-
-    /// Whether it has none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
-    }
 }
 
 /// Checks several files together: each by itself, what this version does not run, and names and
 /// versions that two of them claim. Answers with those that can be used, and with every problem.
-pub fn check_files<'a>(
+fn check_files<'a>(
     files: impl Iterator<Item = (&'a Path, &'a str)>,
     surroundings: &Surroundings,
 ) -> (Vec<(PathBuf, Arc<Definition>)>, Vec<FileProblem>) {
@@ -158,14 +146,7 @@ pub fn check_files<'a>(
         let mut found = checked.problems;
         if let Some(definition) = checked.definition {
             found.extend(definition::unsupported(&definition, Some(surroundings)));
-            let clash = good.iter().any(|(_, other)| {
-                other.name == definition.name
-                    && other.version == definition.version
-                    && other.document != definition.document
-            });
-            if clash {
-                problems.push(conflict(path, &definition));
-            } else if !found
+            if !found
                 .iter()
                 .any(|problem| problem.severity == Severity::Error)
             {
@@ -177,6 +158,23 @@ pub fn check_files<'a>(
             problem,
         }));
     }
+    let named: Vec<(String, &Definition)> = good
+        .iter()
+        .map(|(path, definition)| (path.display().to_string(), definition.as_ref()))
+        .collect();
+    let files: Vec<(&str, &Definition)> = named
+        .iter()
+        .map(|(path, definition)| (path.as_str(), *definition))
+        .collect();
+    let conflicts = definition::conflicts(&files);
+    good.retain(|(path, _)| {
+        let path = path.display().to_string();
+        conflicts.iter().all(|conflict| conflict.path != path)
+    });
+    problems.extend(conflicts.into_iter().map(|conflict| FileProblem {
+        path: conflict.path.into(),
+        problem: conflict.problem,
+    }));
     (good, problems)
 }
 
