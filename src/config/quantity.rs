@@ -2,39 +2,21 @@
 
 use std::ops::RangeInclusive;
 
-/// The longest duration that can be written, 400 days, in milliseconds.
-const DURATION_MAX_MS: u64 = 400 * 24 * 3_600_000;
+use crate::definition::duration::{self, DurationError};
 
-/// Reads one or more `<integer><ms|s|m|h|d>`, in milliseconds.
+/// Reads one or more `<integer><ms|s|m|h|d>`, in milliseconds, as a definition does.
 pub(super) fn duration_ms(text: &str) -> Result<u64, String> {
-    let wrong = || "is not a duration like 500ms, 10s or 1h30m".to_owned();
-    let mut rest = text;
-    let mut total: u64 = 0;
-    while !rest.is_empty() {
-        let (number, unit, after) = quantity(rest).ok_or_else(wrong)?;
-        let factor: u64 = match unit {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return Err(wrong()),
-        };
-        total = number
-            .checked_mul(factor)
-            .and_then(|part| total.checked_add(part))
-            .ok_or_else(|| "is longer than 400d".to_owned())?;
-        rest = after;
-    }
-    if text.is_empty() {
-        Err(wrong())
-    } else if total == 0 {
-        Err("must be above zero".to_owned())
-    } else if total > DURATION_MAX_MS {
-        Err("is longer than 400d".to_owned())
-    } else {
-        Ok(total)
-    }
+    duration::parse_ms(text).map_err(|error| match error {
+        DurationError::Malformed => "is not a duration like 500ms, 10s or 1h30m".to_owned(),
+        DurationError::OutOfRange if is_zero(text) => "must be above zero".to_owned(),
+        DurationError::OutOfRange => "is longer than 400d".to_owned(),
+    })
+}
+
+fn is_zero(text: &str) -> bool {
+    text.bytes()
+        .filter(u8::is_ascii_digit)
+        .all(|digit| digit == b'0')
 }
 
 /// Reads a duration of at least `least_ms`.
@@ -117,7 +99,7 @@ mod tests {
             ("1h30m", 5_400_000),
             ("2d", 172_800_000),
             ("1m1s1ms", 61_001),
-            ("400d", DURATION_MAX_MS),
+            ("400d", duration::DURATION_MS_MAX),
         ] {
             assert_eq!(duration_ms(text), Ok(ms), "{text}");
         }
