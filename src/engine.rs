@@ -19,6 +19,7 @@ mod tenure;
 mod timers;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -138,7 +139,16 @@ pub struct StartRequest {
     /// The vendor part of it.
     pub tracestate: Option<String>,
     /// Who starts it.
-    pub actor: String,
+    pub actor: Actor,
+}
+
+/// Who asks for something, as the journal and the audit name them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// The name of a key, the subject of a token, `anonymous`, or `system`.
+    pub name: String,
+    /// The address that the request came from; none for what the process does by itself.
+    pub remote: Option<IpAddr>,
 }
 
 /// The idempotency key of a start.

@@ -6,18 +6,19 @@ use std::future::{Ready, ready};
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 
+use crate::engine::Actor;
+
 /// The name of whoever calls without a credential.
 const ANONYMOUS: &str = "anonymous";
-
-/// Who calls, as it stands in the journal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Actor(pub(super) String);
 
 impl FromRequest for Actor {
     type Error = Infallible;
     type Future = Ready<Result<Self, Infallible>>;
 
-    fn from_request(_: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Ok(Self(ANONYMOUS.to_owned())))
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(Self {
+            name: ANONYMOUS.to_owned(),
+            remote: request.peer_addr().map(|address| address.ip()),
+        }))
     }
 }

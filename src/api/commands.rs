@@ -6,7 +6,6 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::Value;
 
 use super::App;
-use super::actor::Actor;
 use super::answer;
 use super::body::Body;
 use super::error::{ApiError, BodyProblem};
@@ -14,7 +13,7 @@ use super::headers;
 use super::members::{Length, Members, shallow};
 use super::sagas::saga_id;
 use super::wire::saga::Summary;
-use crate::engine::{CommandError, Snapshot};
+use crate::engine::{Actor, CommandError, Snapshot};
 use crate::saga::{Command, Resolution};
 
 /// The longest reason of a cancel, in characters.
@@ -41,7 +40,7 @@ pub(super) async fn cancel(
     let reason = read_cancel(body.json_if_any()?).map_err(ApiError::input_invalid)?;
     let snapshot = app
         .engine
-        .command(id, Command::Cancel { reason }, actor.0)
+        .command(id, Command::Cancel { reason }, actor)
         .await?;
     Ok(accepted(&snapshot))
 }
@@ -86,7 +85,7 @@ async fn plain(
 ) -> Result<HttpResponse, ApiError> {
     let id = saga_id(request)?;
     read_nothing(body.json_if_any()?).map_err(ApiError::input_invalid)?;
-    let snapshot = app.engine.command(id, command, actor.0).await?;
+    let snapshot = app.engine.command(id, command, actor).await?;
     Ok(accepted(&snapshot))
 }
 
@@ -116,7 +115,7 @@ pub(super) async fn resolve(
         note,
         output,
     };
-    let snapshot = app.engine.command(id, command, actor.0).await?;
+    let snapshot = app.engine.command(id, command, actor).await?;
     Ok(accepted(&snapshot))
 }
 
@@ -132,7 +131,7 @@ pub(super) async fn signal(
     let key = headers::idempotency_key(&request)?;
     let payload = body.json_if_any()?.unwrap_or_default();
     shallow(&payload, String::new()).map_err(|problem| ApiError::input_invalid(vec![problem]))?;
-    let snapshot = app.engine.signal(id, name, payload, key, actor.0).await?;
+    let snapshot = app.engine.signal(id, name, payload, key, actor).await?;
     Ok(accepted(&snapshot))
 }
 

@@ -13,14 +13,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::App;
-use super::actor::Actor;
 use super::answer;
 use super::body::Body;
 use super::digest::digest;
 use super::error::{ApiError, Problem};
 use super::headers;
 use super::wire::saga::{Summary, Whole};
-use crate::engine::{Accepted, Idempotency, Snapshot, StartRequest};
+use crate::engine::{Accepted, Actor, Idempotency, Snapshot, StartRequest};
 use read::{key_of, read_batch, read_start, take_key};
 
 /// Says that the same start was seen before.

@@ -10,7 +10,7 @@ use super::active::Entry;
 use super::advance::{NotTaken, Submitted};
 use super::start::DATABASE_PATIENCE;
 use super::tenure::Tenure;
-use super::{CommandError, Engine, Snapshot, clock};
+use super::{Actor, CommandError, Engine, Snapshot, clock};
 use crate::saga::{Command, Input, SagaId, decide};
 use crate::store::AppendError;
 
@@ -31,8 +31,9 @@ impl Engine {
         &self,
         id: SagaId,
         command: Command,
-        actor: String,
+        actor: Actor,
     ) -> Result<Snapshot, CommandError> {
+        let actor = actor.name;
         self.input(id, Input::Command { command, actor }).await
     }
 
@@ -46,7 +47,7 @@ impl Engine {
         name: String,
         payload: Value,
         key: Option<String>,
-        actor: String,
+        actor: Actor,
     ) -> Result<Snapshot, CommandError> {
         self.input(
             id,
@@ -54,7 +55,7 @@ impl Engine {
                 name,
                 payload,
                 key,
-                actor,
+                actor: actor.name,
             },
         )
         .await

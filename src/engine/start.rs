@@ -137,7 +137,7 @@ fn begin(definition: &Definition, request: StartRequest) -> (Decision, StartReco
         deadline: definition.timeout_ms.map(|timeout| now.plus_ms(timeout)),
         traceparent: request.traceparent,
         tracestate: request.tracestate,
-        actor: request.actor,
+        actor: request.actor.name,
     };
     let record = StartRecord {
         key: request.idempotency.map(|own| StartKey {

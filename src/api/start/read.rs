@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::api::actor::Actor;
 use crate::api::error::BodyProblem;
 use crate::api::headers::IDEMPOTENCY_KEY_CHARS_MAX;
 use crate::api::members::{Length, Members, below, text};
-use crate::engine::{Idempotency, StartRequest};
+use crate::engine::{Actor, Idempotency, StartRequest};
 
 /// The most sagas of one batch.
 pub(in crate::api) const BATCH_MAX: usize = 500;
@@ -44,7 +43,7 @@ impl Start {
             idempotency,
             traceparent: None,
             tracestate: None,
-            actor: actor.0,
+            actor,
         }
     }
 }
