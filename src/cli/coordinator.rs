@@ -1,7 +1,7 @@
 //! A coordinator put together: database, definitions, participants, engine, API.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
@@ -16,7 +16,7 @@ use crate::config::{Config, LogFormat};
 use crate::definition::Severity;
 use crate::dispatch::Dispatcher;
 use crate::engine::catalogue::{Catalogue, FileProblem};
-use crate::engine::{Engine, EngineParts, EngineSettings, Readiness};
+use crate::engine::{Engine, EngineParts, EngineSettings, Lifecycle};
 use crate::store::{DatabaseSettings, ReplicaInfo, Store, StoreError};
 
 /// The first wait for a database that does not answer.
@@ -25,9 +25,6 @@ const DATABASE_WAIT_FIRST: Duration = Duration::from_millis(250);
 const DATABASE_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How many connections may wait to be taken.
 const BACKLOG: u32 = 1_024;
-
-/// What is known of the engine before there is one: the management port answers from the start.
-pub(super) type EngineCell = Arc<OnceLock<Engine>>;
 
 /// A coordinator that runs.
 pub(super) struct Coordinator {
@@ -43,7 +40,7 @@ impl Coordinator {
         config: &Config,
         store: Store,
         listener: TcpListener,
-        cell: &EngineCell,
+        lifecycle: &Lifecycle,
     ) -> Result<Self, CliError> {
         let catalogue = definitions(config, &store).await?;
         let dispatcher = Dispatcher::new(&config.participants)?;
@@ -54,8 +51,7 @@ impl Coordinator {
             catalogue,
             settings,
         };
-        let engine = Engine::launch(parts);
-        let engine = cell.get_or_init(|| engine).clone();
+        let engine = lifecycle.launched(Engine::launch(parts)).clone();
         let app = App {
             engine: engine.clone(),
             store: store.clone(),
@@ -117,10 +113,11 @@ pub(super) struct Management {
 
 impl Management {
     /// Listens and answers.
-    pub(super) fn launch(address: SocketAddr, cell: &EngineCell) -> Result<Self, CliError> {
-        let cell = Arc::clone(cell);
-        let readiness = move || cell.get().map_or(Readiness::Standby, Engine::readiness);
-        let server = api::serve_management(Arc::new(readiness), listen(address)?)
+    pub(super) fn launch(
+        address: SocketAddr,
+        lifecycle: &Arc<Lifecycle>,
+    ) -> Result<Self, CliError> {
+        let server = api::serve_management(Arc::clone(lifecycle), listen(address)?)
             .map_err(|source| CliError::io("the management port cannot be served", source))?;
         let tasks = TaskTracker::new();
         let server = run(server, &tasks);
