@@ -30,7 +30,7 @@ use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App as ActixApp, HttpServer};
 
 use crate::definition::Surroundings;
-use crate::engine::{Engine, Readiness};
+use crate::engine::{Engine, Lifecycle};
 use crate::store::Store;
 use gate::Gate;
 
@@ -66,16 +66,13 @@ pub fn serve(app: App, listener: TcpListener, workers: usize) -> io::Result<Serv
     server(Data::new(app), listener, workers, routes::configure)
 }
 
-/// Says whether this process may get traffic; asked at every probe.
-pub type ReadinessProbe = dyn Fn() -> Readiness + Send + Sync;
-
 /// The server of the management port, on a socket that already listens. It needs no engine, so it
 /// answers while the rest still starts.
 ///
 /// # Errors
 /// When the socket cannot be used.
-pub fn serve_management(probe: Arc<ReadinessProbe>, listener: TcpListener) -> io::Result<Server> {
-    server(Data::from(probe), listener, 1, management::configure)
+pub fn serve_management(lifecycle: Arc<Lifecycle>, listener: TcpListener) -> io::Result<Server> {
+    server(Data::from(lifecycle), listener, 1, management::configure)
 }
 
 fn server<T: Send + Sync + ?Sized + 'static>(
