@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use tracing_subscriber::EnvFilter;
 
 use super::error::CliError;
+use crate::api::gate::Gate;
 use crate::api::{self, App};
 use crate::config::{Config, LogFormat};
 use crate::definition::Severity;
@@ -23,6 +24,9 @@ use crate::store::{DatabaseSettings, ReplicaInfo, Store, StoreError};
 const DATABASE_WAIT_FIRST: Duration = Duration::from_millis(250);
 /// The longest wait between two tries.
 const DATABASE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long the API goes on answering `draining` at least, closing each connection with its answer,
+/// so that no client that is at work finds a connection gone under its request.
+const FAREWELL: Duration = Duration::from_millis(300);
 /// How many connections may wait to be taken.
 const BACKLOG: u32 = 1_024;
 
@@ -55,6 +59,7 @@ impl Coordinator {
         let app = App {
             engine: engine.clone(),
             store: store.clone(),
+            gate: Gate::default(),
             surroundings: config.surroundings(),
             body_max_bytes: config.server.body_max_bytes,
         };
@@ -81,7 +86,7 @@ impl Coordinator {
 
     /// Stops: the engine first, so that whoever waits for a saga is answered, then the API.
     pub(super) async fn stop(self) {
-        self.engine.drain().await;
+        tokio::join!(self.engine.drain(), tokio::time::sleep(FAREWELL));
         self.api.stop(true).await;
         self.tasks.close();
         self.tasks.wait().await;

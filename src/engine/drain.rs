@@ -89,6 +89,12 @@ impl Engine {
         }
     }
 
+    /// Whether a drain has begun.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.parts.stopping.draining.is_cancelled()
+    }
+
     /// Begins to stop, and does not wait for the end.
     pub fn begin_drain(&self) {
         let stopping = &self.parts.stopping;
