@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, Resource, Route, guard, web};
 
 use super::edge::not_found;
 use super::error::{ApiError, ErrorCode};
-use super::{commands, definitions, sagas, start};
+use super::{commands, definitions, docs, openapi, sagas, start};
 
 /// The routes of the API.
 pub(super) fn configure(config: &mut ServiceConfig) {
@@ -30,8 +30,13 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         .service(read("/definitions/{name}").route(reads().to(definitions::newest)))
         .service(
             read("/definitions/{name}/versions/{version}").route(reads().to(definitions::version)),
-        );
-    config.service(scope).default_service(web::to(not_found));
+        )
+        .service(read("/openapi.json").route(reads().to(openapi::document)));
+    config
+        .service(read("/docs").route(reads().to(docs::door)))
+        .service(read("/docs/{file:.*}").route(reads().to(docs::file)))
+        .service(scope)
+        .default_service(web::to(not_found));
 }
 
 fn read(path: &str) -> Resource {
