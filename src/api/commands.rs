@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::Value;
 
 use super::App;
+use super::access::{Client, Operator};
 use super::answer;
 use super::body::Body;
 use super::error::{ApiError, BodyProblem};
@@ -48,8 +49,8 @@ pub(super) const RESOLUTIONS: &[(&str, Resolution)] = &[
     ),
 )]
 pub(super) async fn cancel(
+    Operator(actor): Operator,
     app: Data<App>,
-    actor: Actor,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
@@ -78,8 +79,8 @@ pub(super) async fn cancel(
     ),
 )]
 pub(super) async fn suspend(
+    Operator(actor): Operator,
     app: Data<App>,
-    actor: Actor,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
@@ -100,8 +101,8 @@ pub(super) async fn suspend(
     ),
 )]
 pub(super) async fn resume(
+    Operator(actor): Operator,
     app: Data<App>,
-    actor: Actor,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
@@ -124,8 +125,8 @@ pub(super) async fn resume(
     ),
 )]
 pub(super) async fn retry(
+    Operator(actor): Operator,
     app: Data<App>,
-    actor: Actor,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
@@ -162,8 +163,8 @@ async fn plain(
     ),
 )]
 pub(super) async fn resolve(
+    Operator(actor): Operator,
     app: Data<App>,
-    actor: Actor,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
@@ -207,8 +208,8 @@ pub(super) async fn resolve(
     ),
 )]
 pub(super) async fn signal(
+    Client(actor): Client,
     app: Data<App>,
-    actor: Actor,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {

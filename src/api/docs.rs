@@ -10,6 +10,7 @@ use actix_web::http::header::{
 use actix_web::{HttpRequest, HttpResponse};
 use utoipa_swagger_ui::{Config, Url};
 
+use super::access::Anyone;
 use super::error::{ApiError, ErrorCode};
 
 /// What the page may do: run its own scripts, and call this coordinator. It sets styles where
@@ -30,14 +31,14 @@ static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
 });
 
 /// `GET /docs`: the page's own files are relative to it, so it has to be a folder.
-pub(super) async fn door() -> HttpResponse {
+pub(super) async fn door(_: Anyone) -> HttpResponse {
     HttpResponse::PermanentRedirect()
         .insert_header((LOCATION, "docs/"))
         .finish()
 }
 
 /// `GET /docs/{file}`
-pub(super) async fn file(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn file(_: Anyone, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let name = request.match_info().get("file").unwrap_or("");
     let found = utoipa_swagger_ui::serve(name, Arc::clone(&CONFIG)).map_err(|error| {
         tracing::error!(%error, "a file of the documentation could not be made");

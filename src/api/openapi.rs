@@ -22,6 +22,7 @@ use utoipa::openapi::OpenApi as Document;
 
 use complete::Complete;
 
+use super::access::Anyone;
 use super::{commands, definitions, sagas, start};
 
 /// What the document is made of. Every handler of the API is named here.
@@ -72,19 +73,18 @@ static WRITTEN: LazyLock<Option<Bytes>> =
 
 /// This document
 ///
-/// OpenAPI 3.1. Open to everyone, whatever `auth` says.
+/// OpenAPI 3.1.
 #[utoipa::path(
     get,
     path = "/openapi.json",
     tag = "description",
     operation_id = "describe",
-    security(()),
     responses((
         status = 200, description = "The document.",
         body = Object, content_type = "application/json",
     )),
 )]
-pub(super) async fn document() -> HttpResponse {
+pub(super) async fn document(_: Anyone) -> HttpResponse {
     match WRITTEN.as_ref() {
         Some(written) => HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, "application/json"))

@@ -14,6 +14,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::App;
+use super::access::Client;
 use super::answer;
 use super::body::Body;
 use super::digest::digest;
@@ -59,8 +60,8 @@ const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-repl
     ),
 )]
 pub(super) async fn start(
+    Client(actor): Client,
     app: Data<App>,
-    actor: Actor,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
@@ -132,8 +133,8 @@ fn started(snapshot: &Snapshot, replayed: bool, settled: bool) -> HttpResponse {
     ),
 )]
 pub(super) async fn batch(
+    Client(actor): Client,
     app: Data<App>,
-    actor: Actor,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
