@@ -1,7 +1,7 @@
 //! The HTTP API: handlers that parse, call the engine or the store's queries, and answer.
 //! It knows no brokers and nothing of how the journal is written.
 
-mod actor;
+pub mod access;
 mod answer;
 mod body;
 mod commands;
@@ -9,11 +9,12 @@ mod definitions;
 mod digest;
 mod edge;
 pub mod error;
+pub mod gate;
 mod headers;
 mod management;
 mod members;
 mod query;
-mod routes;
+pub mod routes;
 mod sagas;
 mod start;
 pub mod wire;
@@ -31,6 +32,7 @@ use actix_web::{App as ActixApp, HttpServer};
 use crate::definition::Surroundings;
 use crate::engine::{Engine, Lifecycle};
 use crate::store::Store;
+use gate::Gate;
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -39,6 +41,8 @@ pub struct App {
     pub engine: Engine,
     /// Answers queries.
     pub store: Store,
+    /// Lets requests in or not.
+    pub gate: Gate,
     /// What a definition's check is told of the configuration.
     pub surroundings: Surroundings,
     /// The longest body that is taken, in bytes.

@@ -5,6 +5,7 @@ use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::App;
+use super::access::Reader;
 use super::answer;
 use super::body::{Body, is_json, parse};
 use super::error::{ApiError, ErrorCode};
@@ -24,7 +25,11 @@ const YAML: &[&str] = &[
 ];
 
 /// `GET /definitions`
-pub(super) async fn list(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn list(
+    _: Reader,
+    app: Data<App>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
     let parameters = Parameters::of(request.query_string(), &["limit", "cursor"])?;
     let limit = parameters.limit()?;
     let after: Option<String> = parameters.cursor()?;
@@ -46,13 +51,18 @@ pub(super) async fn list(app: Data<App>, request: HttpRequest) -> Result<HttpRes
 }
 
 /// `GET /definitions/{name}`
-pub(super) async fn newest(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn newest(
+    _: Reader,
+    app: Data<App>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
     let published = find(&app, &request, None)?;
     Ok(answer::json(StatusCode::OK, &Document::of(&published)))
 }
 
 /// `GET /definitions/{name}/versions/{version}`
 pub(super) async fn version(
+    _: Reader,
     app: Data<App>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
@@ -79,7 +89,11 @@ fn find(app: &App, request: &HttpRequest, version: Option<u32>) -> Result<Publis
 }
 
 /// `POST /definitions:check`
-pub(super) async fn check_only(app: Data<App>, body: Body) -> Result<HttpResponse, ApiError> {
+pub(super) async fn check_only(
+    _: Reader,
+    app: Data<App>,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
     let source = document(body)?;
     // A long document takes a while, and this thread has others to answer.
     let checked = web::block(move || check(&source, Some(&app.surroundings))).await;

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use tracing_subscriber::EnvFilter;
 
 use super::error::CliError;
+use crate::api::gate::Gate;
 use crate::api::{self, App};
 use crate::config::{Config, LogFormat};
 use crate::definition::Severity;
@@ -58,6 +59,7 @@ impl Coordinator {
         let app = App {
             engine: engine.clone(),
             store: store.clone(),
+            gate: Gate::default(),
             surroundings: config.surroundings(),
             body_max_bytes: config.server.body_max_bytes,
         };
