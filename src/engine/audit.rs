@@ -139,6 +139,7 @@ impl Told<'_> {
             | Event::SagaUnblocked
             | Event::AttemptStarted { .. }
             | Event::AttemptFailed { .. }
+            | Event::AttemptHeld { .. }
             | Event::WaitStarted { .. }
             | Event::DelayStarted { .. }
             | Event::SignalTaken { .. }
@@ -169,6 +170,7 @@ impl Told<'_> {
         match self.before.step_state(step) {
             StepState::Compensating(outcome)
             | StepState::CompensationRetrying(outcome, _)
+            | StepState::CompensationHeld(outcome, ..)
             | StepState::Compensated(outcome)
             | StepState::CompensationFailed(outcome) => outcome == ActionOutcome::Unknown,
             StepState::Ended(outcome) => {
@@ -183,6 +185,7 @@ impl Told<'_> {
             StepState::Pending
             | StepState::Running
             | StepState::Retrying(_)
+            | StepState::Held(..)
             | StepState::AwaitingSignal(_)
             | StepState::AwaitingTime(_)
             | StepState::Skipped => false,
