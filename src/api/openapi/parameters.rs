@@ -95,6 +95,30 @@ pub struct SagaFilters {
     pub cursor: Option<String>,
 }
 
+/// Which entries of the audit are listed. Every filter that is given has to hold.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct AuditFilters {
+    /// About this saga.
+    #[param(schema_with = uuid, required = false)]
+    pub saga: Option<String>,
+    /// By this actor.
+    #[param(schema_with = text, required = false)]
+    pub actor: Option<String>,
+    /// The action; repeated, any of them.
+    #[param(schema_with = actions, required = false)]
+    pub action: Vec<String>,
+    /// At this time or after it.
+    #[param(schema_with = time, required = false)]
+    pub from: Option<String>,
+    /// Before this time.
+    #[param(schema_with = time, required = false)]
+    pub to: Option<String>,
+    /// The `next_cursor` of the page before.
+    #[param(schema_with = audit_cursor, required = false)]
+    pub cursor: Option<String>,
+}
+
 /// How many items a page has.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -219,6 +243,17 @@ fn text() -> Object {
 
 fn statuses() -> Array {
     ArrayBuilder::new().items(words::saga_status()).build()
+}
+
+fn actions() -> Array {
+    ArrayBuilder::new().items(words::audit_action()).build()
+}
+
+fn audit_cursor() -> Object {
+    string()
+        .pattern(Some(r"^[0-9]{1,18}\.-?[0-9]{1,18}$"))
+        .examples(["1042.1795253400120"])
+        .build()
 }
 
 fn labels() -> Array {

@@ -11,6 +11,7 @@ use crate::api::members::Length;
 use crate::definition::request::Phase;
 use crate::saga::Status;
 use crate::saga::nesting::NESTING_MAX;
+use crate::store::AuditAction;
 
 /// A text that is one of these.
 pub(in crate::api) fn one_of(words: impl IntoIterator<Item = &'static str>) -> Object {
@@ -103,6 +104,11 @@ const EVENT_TYPES: [&str; 27] = [
 /// The type of an event.
 pub(in crate::api) fn event_type() -> Object {
     one_of(EVENT_TYPES)
+}
+
+/// What the audit says was done.
+pub(in crate::api) fn audit_action() -> Object {
+    one_of(AuditAction::ALL.map(AuditAction::as_str))
 }
 
 /// Which of a step's two calls an event is of.
