@@ -35,6 +35,9 @@ pub(super) async fn start(
 ) -> Result<HttpResponse, ApiError> {
     let key = headers::idempotency_key(&request)?;
     let wait = headers::wait(request.headers())?;
+    app.engine
+        .takes_starts()
+        .map_err(|error| ApiError::of_start(error, ""))?;
     let value = body.json()?;
     let idempotency = key.map(|key| Idempotency {
         key,
