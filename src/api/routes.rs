@@ -13,10 +13,10 @@ use actix_web::{
 use super::access::{Access, Admits, admit};
 use super::edge::not_found;
 use super::error::{ApiError, ErrorCode};
-use super::{commands, definitions, sagas, start};
+use super::{commands, definitions, docs, openapi, sagas, start};
 
 /// What begins the path of nearly every route.
-const BASE: &str = "/api/v1";
+pub(super) const BASE: &str = "/api/v1";
 
 /// The method of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +75,9 @@ pub fn table() -> Vec<Endpoint> {
             "/api/v1/definitions/{name}/versions/{version}",
             definitions::version,
         ),
+        endpoint(Get, "/api/v1/openapi.json", openapi::document),
+        endpoint(Get, "/docs", docs::door),
+        endpoint(Get, "/docs/{file:.*}", docs::file),
     ]
 }
 

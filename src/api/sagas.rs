@@ -10,6 +10,10 @@ use super::App;
 use super::access::Reader;
 use super::answer;
 use super::error::{ApiError, ErrorCode};
+use super::openapi::parameters::{
+    EventCursor as EventCursorParameter, Limit, SagaFilters, SagaPath,
+};
+use super::openapi::problems;
 use super::query::{ListQuery, Parameters};
 use super::wire::At;
 use super::wire::Page;
@@ -21,7 +25,20 @@ use crate::saga::replay::Transition;
 use crate::saga::{Event, SagaId, Timestamp};
 use crate::store::{StoreError, StoredTransition, SummaryRow};
 
-/// `GET /sagas`
+/// Lists sagas
+///
+/// Newest first. Listed sagas are summaries.
+#[utoipa::path(
+    get,
+    path = "/sagas",
+    tag = "sagas",
+    operation_id = "listSagas",
+    params(SagaFilters, Limit),
+    responses(
+        (status = 200, description = "A page of sagas.", body = Page<Summary>),
+        problems::ListSagas,
+    ),
+)]
 pub(super) async fn list(
     _: Reader,
     app: Data<App>,
@@ -49,7 +66,20 @@ pub(super) fn cut<T>(items: &mut Vec<T>, limit: u64) -> Option<&T> {
     items.last().filter(|_| more)
 }
 
-/// `GET /sagas/{id}`
+/// One saga, with its steps
+///
+/// Of one whose journal cannot be read there is only the summary, with no steps.
+#[utoipa::path(
+    get,
+    path = "/sagas/{id}",
+    tag = "sagas",
+    operation_id = "getSaga",
+    params(SagaPath),
+    responses(
+        (status = 200, description = "The saga.", body = Whole),
+        problems::GetSaga,
+    ),
+)]
 pub(super) async fn get(
     _: Reader,
     app: Data<App>,
@@ -67,7 +97,20 @@ pub(super) async fn get(
     }
 }
 
-/// `GET /sagas/{id}/events`
+/// The journal of a saga
+///
+/// Oldest first.
+#[utoipa::path(
+    get,
+    path = "/sagas/{id}/events",
+    tag = "sagas",
+    operation_id = "listEvents",
+    params(SagaPath, Limit, EventCursorParameter),
+    responses(
+        (status = 200, description = "A page of events.", body = Page<EventView>),
+        problems::ListEvents,
+    ),
+)]
 pub(super) async fn events(
     _: Reader,
     app: Data<App>,
