@@ -32,6 +32,8 @@ steps:
 
 struct Scene {
     coordinator: Coordinator,
+    /// One for all calls: making one reads the system's authorities.
+    client: reqwest::Client,
     _definitions: Definitions,
     database: TestDatabase,
 }
@@ -45,18 +47,25 @@ async fn scene(keys: &[(&str, String)]) -> Scene {
     for (path, value) in keys {
         settings = settings.key(path, value);
     }
-    Scene {
-        coordinator: Coordinator::start(settings).await,
-        _definitions: definitions,
-        database,
-    }
+    Scene::start(settings, definitions, database).await
 }
 
 impl Scene {
+    async fn start(settings: Settings, definitions: Definitions, database: TestDatabase) -> Self {
+        let coordinator = Coordinator::start(settings).await;
+        let client = coordinator.api().client().clone();
+        Self {
+            coordinator,
+            client,
+            _definitions: definitions,
+            database,
+        }
+    }
+
     /// Calls a path from the root with a credential.
     async fn call(&self, method: Method, path: &str, credential: Option<&str>) -> Answer {
         let url = format!("{}{path}", self.coordinator.url());
-        let mut request = self.coordinator.api().client().request(method, url);
+        let mut request = self.client.request(method, url);
         if let Some(credential) = credential {
             request = request.header("authorization", format!("Bearer {credential}"));
         }

@@ -16,6 +16,9 @@ use crate::{Scene, scene};
 
 /// Who may call what (api.md), written down a second time: the least role, or `anyone`.
 const EXPECTED: &[(&str, &str, &str)] = &[
+    ("GET", "/api/v1/openapi.json", "anyone"),
+    ("GET", "/docs", "anyone"),
+    ("GET", "/docs/{file:.*}", "anyone"),
     ("GET", "/api/v1/sagas", "reader"),
     ("GET", "/api/v1/sagas/{id}", "reader"),
     ("GET", "/api/v1/sagas/{id}/events", "reader"),
@@ -78,13 +81,13 @@ fn path_of(pattern: &str) -> String {
         .replace("{version}", "1")
         .replace("{name}", "nothing")
         .replace("{step}", "nothing")
+        .replace("{file:.*}", "index.html")
 }
 
 /// What comes back when a body is sent that is no JSON: who may not call does not learn so.
 async fn call(scene: &Scene, method: &Method, path: &str, credential: Option<&str>) -> Answer {
     let url = format!("{}{path}", scene.coordinator.url());
-    let client = scene.coordinator.api().client().clone();
-    let mut request = client.request(method.clone(), url);
+    let mut request = scene.client.request(method.clone(), url);
     if *method == Method::POST {
         request = request.header("content-type", "application/json").body("{");
     }
@@ -299,7 +302,7 @@ async fn roles_are_found_where_the_configuration_says() {
 #[tokio::test]
 async fn who_is_not_known_learns_nothing() {
     let scene = scene(&[("auth.keys", configured_keys())]).await;
-    let client = scene.coordinator.api().client().clone();
+    let client = scene.client.clone();
     let body = json!({ "definition": "waiting" });
     let start = client
         .post(format!("{}/api/v1/sagas", scene.coordinator.url()))

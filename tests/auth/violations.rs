@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use sea_orm::{ConnectionTrait as _, Database, Statement};
 use serde_json::{Value, json};
-use support::coordinator::{Coordinator, Settings};
+use support::coordinator::Settings;
 use support::database::{Kind, TestDatabase};
 use support::definitions::Definitions;
 use support::postgres::PrivatePostgres;
@@ -58,11 +58,7 @@ async fn scene_on(database: TestDatabase) -> Scene {
             "auth.jwt",
             configured_jwt(&format!("key: '{}'", file.display())),
         );
-    Scene {
-        coordinator: Coordinator::start(settings).await,
-        _definitions: definitions,
-        database,
-    }
+    Scene::start(settings, definitions, database).await
 }
 
 #[tokio::test]
