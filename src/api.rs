@@ -33,6 +33,8 @@ use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App as ActixApp, HttpServer};
 use rustls::ServerConfig;
 
+use body::BodyRoom;
+
 use crate::definition::Surroundings;
 use crate::engine::{Engine, Lifecycle};
 use crate::store::Store;
@@ -72,7 +74,12 @@ pub fn serve(
     tls: Option<ServerConfig>,
     workers: usize,
 ) -> io::Result<Server> {
-    server(Data::new(app), listener, tls, workers, routes::configure)
+    let room = BodyRoom::new(app.body_max_bytes);
+    let configure = move |config: &mut ServiceConfig| {
+        config.app_data(room.clone());
+        routes::configure(config);
+    };
+    server(Data::new(app), listener, tls, workers, configure)
 }
 
 /// The server of the management port, on a socket that already listens. It needs no engine, so it
@@ -95,13 +102,13 @@ fn server<T: Send + Sync + ?Sized + 'static>(
     listener: TcpListener,
     tls: Option<ServerConfig>,
     workers: usize,
-    configure: fn(&mut ServiceConfig),
+    configure: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
 ) -> io::Result<Server> {
     let application = move || {
         ActixApp::new()
             .app_data(data.clone())
             .wrap(from_fn(edge::dress))
-            .configure(configure)
+            .configure(&configure)
     };
     let server = HttpServer::new(application)
         .workers(workers.max(1))

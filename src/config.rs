@@ -7,6 +7,7 @@
 
 mod auth;
 mod database;
+mod guards;
 mod jwt_keys;
 mod participant;
 mod problem;
@@ -29,6 +30,7 @@ use url::Url;
 
 pub use auth::{ApiKey, Auth, Jwt, JwtKeys, KeyDigest, Role};
 pub use database::{Database, DatabaseKind, DatabaseUrl};
+pub use guards::{Bulkhead, CircuitBreaker, Guards, RateLimit};
 pub use jwt_keys::{KeyError, VerificationKey, VerificationKeys};
 pub use participant::{
     ClientIdentity, ClientTls, HttpTransport, Participant, RESPONSE_MAX_DEFAULT_BYTES,

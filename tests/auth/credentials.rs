@@ -98,11 +98,10 @@ pub(crate) fn claims(roles: &Value) -> Value {
 /// The same with one claim another; null takes it away.
 pub(crate) fn but(claim: &str, value: Value) -> Value {
     let mut claims = claims(&json!(["admin"]));
-    match value {
-        Value::Null => {
-            claims.as_object_mut().unwrap().remove(claim);
-        }
-        value => claims[claim] = value,
+    if value.is_null() {
+        claims.as_object_mut().unwrap().remove(claim);
+    } else {
+        claims[claim] = value;
     }
     claims
 }

@@ -9,8 +9,10 @@ use utoipa::openapi::{
     Components, Content, Header, OpenApi, RefOr, Required, Response, Schema, SecurityRequirement,
 };
 
+use super::problems::responses;
 use super::words;
 use crate::api::access::Access;
+use crate::api::error::ErrorCode;
 use crate::api::routes::{self, Verb};
 
 /// The name of the security scheme.
@@ -64,6 +66,10 @@ fn complete(operation: &mut Operation, access: Access) {
         ),
     };
     operation.security = Some(security);
+    if let Access::Role(_) = access {
+        let refusals = responses(&[&[ErrorCode::Unauthenticated, ErrorCode::Forbidden]]);
+        operation.responses.responses.extend(refusals);
+    }
     let description = operation.description.take().unwrap_or_default();
     operation.description = Some(format!("{description}\n\n{who}").trim().to_owned());
     if let Some(RefOr::T(body)) = &mut operation.request_body {
@@ -109,6 +115,12 @@ fn dress(status: &str, response: &mut Response) {
         "x-request-id",
         text("Names the request: the client's own id where it sent a sane one."),
     );
+    if status == "401" {
+        add(
+            "WWW-Authenticate",
+            text("How a credential is shown: `Bearer`."),
+        );
+    }
     if matches!(status, "429" | "503") {
         add(
             "Retry-After",
