@@ -82,7 +82,7 @@ parameters! {
         "Prefer",
         "`wait=N`: answer when the saga has finished or failed, after N seconds at the latest \
          (more than 60 counts as 60). Other preferences are ignored (RFC 7240).",
-        string().examples(["wait=30"]).build(),
+        string().examples(["wait=1"]).build(),
     )];
     /// The headers that a saga's calls pass on.
     TraceHeaders = [

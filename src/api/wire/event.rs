@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
-use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
-use utoipa::openapi::{Ref, RefOr};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, RefBuilder, Schema, SchemaType, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::At;
@@ -114,13 +114,16 @@ pub struct Start<'a> {
 /// One flat object: what `flatten` makes of the three.
 impl PartialSchema for EventView<'_> {
     fn schema() -> RefOr<Schema> {
+        let at = RefBuilder::new()
+            .ref_location_from_schema_name(At::name())
+            .description(Some("When it happened."));
         let mut event = ObjectBuilder::new()
             .schema_type(SchemaType::Type(Type::Object))
             .description(Some(
                 "One fact of a saga's journal. Only the members of its type are there.",
             ))
             .property("seq", words::seq())
-            .property("at", Ref::from_schema_name(At::name()))
+            .property("at", at)
             .required("seq")
             .required("at")
             .required("type")
