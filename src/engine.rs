@@ -7,6 +7,7 @@
 
 mod active;
 mod advance;
+mod audit;
 mod calls;
 pub mod catalogue;
 pub mod clock;
@@ -31,7 +32,7 @@ use serde_json::Value;
 
 use crate::definition::Definition;
 use crate::definition::input::InputProblem;
-use crate::dispatch::Dispatcher;
+use crate::dispatch::{Dispatcher, GuardReading};
 use crate::saga::{Rejection, Saga};
 use crate::store::{ReplicaInfo, Store};
 use catalogue::Catalogue;
@@ -274,6 +275,13 @@ impl Engine {
             None if up => Readiness::Standby,
             Some(_) | None => Readiness::DatabaseAway,
         }
+    }
+
+    /// How the guards of each configured participant stand, those that wait in the journal
+    /// included.
+    #[must_use]
+    pub fn guards(&self) -> Vec<GuardReading> {
+        self.parts.dispatcher.guards().collect()
     }
 
     /// The published definitions.
