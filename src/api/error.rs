@@ -121,7 +121,7 @@ impl fmt::Display for ApiError {
 
 /// An error as the client sees it (RFC 9457).
 #[derive(Serialize, ToSchema)]
-#[schema(example = examples::problem)]
+#[schema(examples(examples::problem))]
 pub(super) struct Problem<'a> {
     /// `urn:amends:error:` and the code.
     #[schema(pattern = "^urn:amends:error:[a-z_]+$")]

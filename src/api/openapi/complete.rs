@@ -1,6 +1,5 @@
 //! What holds of every call, said once: who may make it, and the headers that every answer has.
 
-use utoipa::Modify;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
@@ -8,7 +7,9 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     Components, Content, Header, OpenApi, RefOr, Required, Response, Schema, SecurityRequirement,
 };
+use utoipa::{IntoParams as _, Modify};
 
+use super::parameters::RequestId;
 use super::problems::responses;
 use super::words;
 use crate::api::access::Access;
@@ -36,6 +37,10 @@ impl Modify for Complete {
             if let Some(operation) = operation(document, line.verb, path) {
                 complete(operation, line.access);
             }
+        }
+        for item in document.paths.paths.values_mut() {
+            let everywhere = RequestId::into_params(|| None);
+            item.parameters = Some(everywhere.into_iter().map(RefOr::T).collect());
         }
     }
 }
