@@ -120,7 +120,10 @@ pub(in crate::api) fn event_type() -> Object {
 
 /// What the audit says was done.
 pub(in crate::api) fn audit_action() -> Object {
-    one_of(AuditAction::ALL.map(AuditAction::as_str))
+    described(
+        "What was done.",
+        one_of(AuditAction::ALL.map(AuditAction::as_str)),
+    )
 }
 
 /// Which of a step's two calls an event is of.
