@@ -11,6 +11,7 @@ mod edge;
 pub mod error;
 mod headers;
 mod management;
+mod measured;
 mod members;
 mod query;
 mod routes;
@@ -29,8 +30,10 @@ use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App as ActixApp, HttpServer};
 
 use crate::definition::Surroundings;
-use crate::engine::{Engine, Readiness};
+use crate::engine::Engine;
 use crate::store::Store;
+use crate::telemetry::Metrics;
+pub use management::Management;
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -43,6 +46,8 @@ pub struct App {
     pub surroundings: Surroundings,
     /// The longest body that is taken, in bytes.
     pub body_max_bytes: usize,
+    /// Where answers are counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// How long an idle connection is kept: longer than the load balancers before it do, so that it
@@ -59,22 +64,20 @@ const SHUTDOWN_S: u64 = 2;
 /// # Errors
 /// When the socket cannot be used.
 pub fn serve(app: App, listener: TcpListener, workers: usize) -> io::Result<Server> {
+    routes::know(&app.metrics);
     server(Data::new(app), listener, workers, routes::configure)
 }
-
-/// Says whether this process may get traffic; asked at every probe.
-pub type ReadinessProbe = dyn Fn() -> Readiness + Send + Sync;
 
 /// The server of the management port, on a socket that already listens. It needs no engine, so it
 /// answers while the rest still starts.
 ///
 /// # Errors
 /// When the socket cannot be used.
-pub fn serve_management(probe: Arc<ReadinessProbe>, listener: TcpListener) -> io::Result<Server> {
-    server(Data::from(probe), listener, 1, management::configure)
+pub fn serve_management(management: Management, listener: TcpListener) -> io::Result<Server> {
+    server(Data::new(management), listener, 1, management::configure)
 }
 
-fn server<T: Send + Sync + ?Sized + 'static>(
+fn server<T: Send + Sync + 'static>(
     data: Data<T>,
     listener: TcpListener,
     workers: usize,
@@ -84,6 +87,7 @@ fn server<T: Send + Sync + ?Sized + 'static>(
         ActixApp::new()
             .app_data(data.clone())
             .wrap(from_fn(edge::dress))
+            .wrap(from_fn(measured::measure))
             .configure(configure)
     };
     let server = HttpServer::new(application)

@@ -7,16 +7,20 @@
 
 mod active;
 mod advance;
+mod backlog;
 mod calls;
 pub mod catalogue;
 pub mod clock;
 mod inputs;
 mod ownership;
 mod recovery;
+mod standing;
 mod start;
 mod summary;
+mod tally;
 mod tenure;
 mod timers;
+mod vitals;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -34,8 +38,11 @@ use crate::definition::input::InputProblem;
 use crate::dispatch::Dispatcher;
 use crate::saga::{Rejection, Saga};
 use crate::store::{ReplicaInfo, Store};
+use crate::telemetry::{Metrics, Traces};
 use catalogue::Catalogue;
 use tenure::Tenure;
+use vitals::Pulse;
+pub use vitals::{DatabaseHealth, Health};
 
 /// Runs the sagas of this replica. Cheap to clone.
 #[derive(Clone)]
@@ -53,6 +60,10 @@ pub struct EngineParts {
     pub catalogue: Catalogue,
     /// Bounds and times.
     pub settings: EngineSettings,
+    /// Where what happens is counted.
+    pub metrics: Arc<Metrics>,
+    /// Where it is traced.
+    pub traces: Traces,
 }
 
 /// The bounds and times of an engine.
@@ -76,6 +87,9 @@ struct Parts {
     dispatcher: Dispatcher,
     catalogue: Catalogue,
     settings: EngineSettings,
+    metrics: Arc<Metrics>,
+    traces: Traces,
+    pulse: Pulse,
     stopping: Stopping,
     tenure: RwLock<Option<Arc<Tenure>>>,
     database_up: AtomicBool,
@@ -257,6 +271,8 @@ impl Engine {
             dispatcher,
             catalogue,
             settings,
+            metrics,
+            traces,
         } = parts;
         let stopping = Stopping {
             draining: CancellationToken::new(),
@@ -271,6 +287,9 @@ impl Engine {
             dispatcher,
             catalogue,
             settings,
+            metrics,
+            traces,
+            pulse: Pulse::new(),
             stopping,
             tenure: RwLock::new(None),
             database_up: AtomicBool::new(true),
@@ -279,6 +298,7 @@ impl Engine {
             .stopping
             .tasks
             .spawn(ownership::own(Arc::clone(&parts)));
+        parts.stopping.tasks.spawn(vitals::beat(Arc::clone(&parts)));
         Self { parts }
     }
 

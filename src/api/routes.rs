@@ -7,10 +7,14 @@ use actix_web::{HttpRequest, Resource, Route, guard, web};
 use super::edge::not_found;
 use super::error::{ApiError, ErrorCode};
 use super::{commands, definitions, sagas, start};
+use crate::telemetry::{Metrics, metrics};
+
+/// Where the API begins.
+const BASE: &str = "/api/v1";
 
 /// The routes of the API.
 pub(super) fn configure(config: &mut ServiceConfig) {
-    let scope = web::scope("/api/v1")
+    let scope = web::scope(BASE)
         .service(
             both("/sagas")
                 .route(reads().to(sagas::list))
@@ -32,6 +36,39 @@ pub(super) fn configure(config: &mut ServiceConfig) {
             read("/definitions/{name}/versions/{version}").route(reads().to(definitions::version)),
         );
     config.service(scope).default_service(web::to(not_found));
+}
+
+/// The patterns of the API's routes, and whether they take reads and writes.
+const PATTERNS: &[(&str, bool, bool)] = &[
+    ("/sagas", true, true),
+    ("/sagas:batch", false, true),
+    ("/sagas/{id}", true, false),
+    ("/sagas/{id}/events", true, false),
+    ("/sagas/{id}/cancel", false, true),
+    ("/sagas/{id}/suspend", false, true),
+    ("/sagas/{id}/resume", false, true),
+    ("/sagas/{id}/retry", false, true),
+    ("/sagas/{id}/steps/{step}/resolve", false, true),
+    ("/sagas/{id}/signals/{name}", false, true),
+    ("/definitions", true, false),
+    ("/definitions:check", false, true),
+    ("/definitions/{name}", true, false),
+    ("/definitions/{name}/versions/{version}", true, false),
+];
+
+/// Tells the metrics which routes there are.
+pub(super) fn know(metrics: &Metrics) {
+    for (pattern, reads, writes) in PATTERNS {
+        let pattern = format!("{BASE}{pattern}");
+        if *reads {
+            metrics.route_known(metrics::Method::Get, Some(&pattern));
+            metrics.route_known(metrics::Method::Head, Some(&pattern));
+        }
+        if *writes {
+            metrics.route_known(metrics::Method::Post, Some(&pattern));
+        }
+    }
+    metrics.route_known(metrics::Method::Get, None);
 }
 
 fn read(path: &str) -> Resource {

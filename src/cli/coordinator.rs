@@ -2,22 +2,22 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::dev::{Server, ServerHandle};
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::task::TaskTracker;
-use tracing_subscriber::EnvFilter;
 
 use super::error::CliError;
 use crate::api::{self, App};
-use crate::config::{Config, LogFormat};
+use crate::config::Config;
 use crate::definition::Severity;
 use crate::dispatch::Dispatcher;
 use crate::engine::catalogue::{Catalogue, FileProblem};
-use crate::engine::{Engine, EngineParts, EngineSettings, Readiness};
+use crate::engine::{Engine, EngineParts, EngineSettings};
 use crate::store::{DatabaseSettings, ReplicaInfo, Store, StoreError};
+use crate::telemetry::{Metrics, Traces, logs};
 
 /// The first wait for a database that does not answer.
 const DATABASE_WAIT_FIRST: Duration = Duration::from_millis(250);
@@ -33,6 +33,7 @@ pub(super) type EngineCell = Arc<OnceLock<Engine>>;
 pub(super) struct Coordinator {
     engine: Engine,
     store: Store,
+    traces: Traces,
     api: ServerHandle,
     tasks: TaskTracker,
 }
@@ -44,7 +45,9 @@ impl Coordinator {
         store: Store,
         listener: TcpListener,
         cell: &EngineCell,
+        telemetry: Telemetry,
     ) -> Result<Self, CliError> {
+        let Telemetry { metrics, traces } = telemetry;
         let catalogue = definitions(config, &store).await?;
         let dispatcher = Dispatcher::new(&config.participants)?;
         let settings = engine_settings(config);
@@ -53,6 +56,8 @@ impl Coordinator {
             dispatcher,
             catalogue,
             settings,
+            metrics: Arc::clone(&metrics),
+            traces: traces.clone(),
         };
         let engine = Engine::launch(parts);
         let engine = cell.get_or_init(|| engine).clone();
@@ -61,6 +66,7 @@ impl Coordinator {
             store: store.clone(),
             surroundings: config.surroundings(),
             body_max_bytes: config.server.body_max_bytes,
+            metrics,
         };
         // The API's threads only read and answer; sagas run on the runtime's own. On two cores one
         // was measured to serve more than two, which wake each other.
@@ -73,6 +79,7 @@ impl Coordinator {
         Ok(Self {
             engine,
             store,
+            traces,
             api,
             tasks,
         })
@@ -95,6 +102,7 @@ impl Coordinator {
                 "the database was not closed"
             );
         }
+        self.traces.shut_down().await;
     }
 }
 
@@ -117,10 +125,17 @@ pub(super) struct Management {
 
 impl Management {
     /// Listens and answers.
-    pub(super) fn launch(address: SocketAddr, cell: &EngineCell) -> Result<Self, CliError> {
-        let cell = Arc::clone(cell);
-        let readiness = move || cell.get().map_or(Readiness::Standby, Engine::readiness);
-        let server = api::serve_management(Arc::new(readiness), listen(address)?)
+    pub(super) fn launch(
+        address: SocketAddr,
+        cell: &EngineCell,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, CliError> {
+        let management = api::Management {
+            engine: Arc::clone(cell),
+            metrics: Arc::clone(metrics),
+            begun: Instant::now(),
+        };
+        let server = api::serve_management(management, listen(address)?)
             .map_err(|source| CliError::io("the management port cannot be served", source))?;
         let tasks = TaskTracker::new();
         let server = run(server, &tasks);
@@ -236,25 +251,35 @@ fn engine_settings(config: &Config) -> EngineSettings {
     }
 }
 
-/// Writes logs to the standard error.
-pub(super) fn log(format: LogFormat, filter: &str) {
-    // The web framework's own lines about its workers tell nobody anything, and what it calls an
-    // error is a client that speaks no HTTP: not unless asked for.
-    let quiet = if filter == "off" || filter.contains("actix") {
-        ""
-    } else {
-        ",actix_server=warn,actix_http=off"
-    };
-    let filter = EnvFilter::builder().parse_lossy(format!("{filter}{quiet}"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    let installed = match format {
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Text => builder.try_init(),
-    };
-    if let Err(error) = installed {
-        eprintln!("amends: logs go where they went before: {error}");
+/// What this process tells of itself.
+#[derive(Clone)]
+pub(super) struct Telemetry {
+    /// What it counts.
+    pub(super) metrics: Arc<Metrics>,
+    /// Where its traces go.
+    pub(super) traces: Traces,
+}
+
+impl Telemetry {
+    /// Begins to write logs, to count, and to trace where that is configured.
+    pub(super) fn begin(config: &Config) -> Result<Self, CliError> {
+        let traces = match &config.telemetry.otlp {
+            Some(otlp) => Traces::to(otlp)?,
+            None => Traces::off(),
+        };
+        if let Err(error) = logs::install(&config.telemetry, &traces) {
+            eprintln!("amends: logs go where they went before: {error}");
+        }
+        let participants = config.participants.keys().map(String::as_str);
+        let metrics = if config.telemetry.counts {
+            Metrics::new(participants)?
+        } else {
+            Metrics::silent()?
+        };
+        Ok(Self {
+            metrics: Arc::new(metrics),
+            traces,
+        })
     }
 }
 

@@ -1,10 +1,8 @@
 //! `amends serve`: the coordinator, until it is told to end.
 
-use std::sync::Arc;
-
 use super::Verdict;
 use super::arguments::{Configured, Serve};
-use super::coordinator::{self, Coordinator, EngineCell, Management, Signals};
+use super::coordinator::{self, Coordinator, EngineCell, Management, Signals, Telemetry};
 use super::error::CliError;
 use super::output::Output;
 use crate::config::{Config, Sources};
@@ -16,12 +14,13 @@ pub(super) async fn run(serve: Serve, mut output: Output) -> Result<Verdict, Cli
         output.line(config.masked_yaml().trim_end())?;
         return Ok(Verdict::Yes);
     }
-    coordinator::log(config.telemetry.log, &config.telemetry.filter);
+    let telemetry = Telemetry::begin(&config)?;
     let mut signals = Signals::listen()?;
     let cell = EngineCell::default();
-    let management = Management::launch(config.server.management, &cell)?;
+    let address = config.server.management;
+    let management = Management::launch(address, &cell, &telemetry.metrics)?;
     let started = tokio::select! {
-        started = start(&config, &cell) => started?,
+        started = start(&config, &cell, telemetry) => started?,
         () = signals.next() => {
             tracing::info!("told to end before it had started");
             return Ok(Verdict::Yes);
@@ -44,7 +43,11 @@ pub(super) async fn run(serve: Serve, mut output: Output) -> Result<Verdict, Cli
     }
 }
 
-async fn start(config: &Config, cell: &EngineCell) -> Result<Coordinator, CliError> {
+async fn start(
+    config: &Config,
+    cell: &EngineCell,
+    telemetry: Telemetry,
+) -> Result<Coordinator, CliError> {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         database = config.database.url.masked(),
@@ -52,7 +55,7 @@ async fn start(config: &Config, cell: &EngineCell) -> Result<Coordinator, CliErr
     );
     let store = coordinator::database(config).await?;
     let listener = coordinator::listen(config.server.listen)?;
-    let coordinator = Coordinator::launch(config, store, listener, &Arc::clone(cell)).await?;
+    let coordinator = Coordinator::launch(config, store, listener, cell, telemetry).await?;
     tracing::info!(
         api = %config.server.listen,
         management = %config.server.management,

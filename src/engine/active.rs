@@ -10,6 +10,7 @@ use super::Snapshot;
 use super::summary::Persisted;
 use crate::definition::Definition;
 use crate::saga::{InFlight, Saga, SagaId, Timestamp};
+use crate::telemetry::metrics::SagaMetrics;
 
 /// A saga in memory.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(super) struct Entry {
     pub(super) shard: u16,
     /// The shard's fence under this owner.
     pub(super) fence: i64,
+    /// What is counted of it.
+    pub(super) metrics: Arc<SagaMetrics>,
     /// Where it stands.
     pub(super) state: Mutex<EntryState>,
 }
@@ -51,6 +54,7 @@ impl Entry {
         definition: Arc<Definition>,
         shard: u16,
         fence: i64,
+        metrics: Arc<SagaMetrics>,
         saga: Arc<Saga>,
         persisted: Persisted,
     ) -> Arc<Self> {
@@ -69,6 +73,7 @@ impl Entry {
             definition,
             shard,
             fence,
+            metrics,
             state: Mutex::new(state),
         })
     }

@@ -8,6 +8,7 @@ use super::Snapshot;
 use super::active::{Entry, EntryState};
 use super::clock;
 use super::summary::{HORIZON_MS, Persisted, rest};
+use super::tally::Tally;
 use super::tenure::Tenure;
 use crate::saga::{Decision, InFlight, Input, Prepared, Rejection, Rest, Saga, decide};
 use crate::store::{self, AppendError, Appended, Receipt};
@@ -20,6 +21,8 @@ pub(super) struct Submitted {
     saga: Arc<Saga>,
     /// The calls that may leave when it is durable.
     calls: Vec<Prepared>,
+    /// What is counted when it is durable.
+    tally: Tally,
 }
 
 /// Why an input was not taken.
@@ -69,11 +72,14 @@ impl Tenure {
         } = decision;
         let saga = Arc::new(saga);
         let calls = self.calls_to_send(entry, state, &saga, requests);
+        let before = start.is_none().then_some(&*state.saga);
+        let tally = Tally::of(&events, before, &saga);
         if events.is_empty() {
             return Submitted {
                 receipt: None,
                 saga: Arc::clone(&state.saga),
                 calls,
+                tally,
             };
         }
         let persisted = Persisted::of(&saga, !state.flying.is_empty(), saga.updated_at);
@@ -106,6 +112,7 @@ impl Tenure {
             receipt: Some(receipt),
             saga,
             calls,
+            tally,
         }
     }
 
@@ -123,6 +130,7 @@ impl Tenure {
             receipt,
             saga,
             calls,
+            tally,
         } = submitted;
         let Some(receipt) = receipt else {
             let mut state = entry.state.lock();
@@ -142,6 +150,7 @@ impl Tenure {
             }
         };
         if let Appended::Written = appended {
+            self.count(entry, &saga, &tally);
             self.after_commit(entry, &saga);
         }
         let snapshot = Snapshot {

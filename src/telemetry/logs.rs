@@ -1,0 +1,39 @@
+//! Where log lines and the spans of attempts go.
+//!
+//! A line about a saga has `saga_id` and `trace_id`, and `step` where there is one, as fields of its
+//! own. Never what a saga was started with, what participants were asked or said, or a secret.
+
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, filter_fn};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+use tracing_subscriber::{Layer as _, fmt};
+
+use super::traces::{TARGET, Traces};
+use crate::config::{LogFormat, Telemetry};
+
+/// Writes logs to the standard error from now on, and lets attempts become spans.
+///
+/// # Errors
+/// When this process has a subscriber already: logs go where they went before.
+pub fn install(telemetry: &Telemetry, traces: &Traces) -> Result<(), TryInitError> {
+    let filter = telemetry.filter.as_str();
+    // The web framework's own lines about its workers tell nobody anything, and what it calls an
+    // error is a client that speaks no HTTP: not unless asked for.
+    let quiet = if filter == "off" || filter.contains("actix") {
+        ""
+    } else {
+        ",actix_server=warn,actix_http=off"
+    };
+    let filter = EnvFilter::builder()
+        .parse_lossy(format!("{filter}{quiet}"))
+        .and(filter_fn(|metadata| metadata.target() != TARGET));
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = match telemetry.log {
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Text => lines.boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(traces.layer())
+        .with(lines.with_filter(filter))
+        .try_init()
+}
