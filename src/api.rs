@@ -1,20 +1,23 @@
 //! The HTTP API: handlers that parse, call the engine or the store's queries, and answer.
 //! It knows no brokers and nothing of how the journal is written.
 
-mod actor;
+pub mod access;
 mod answer;
 mod body;
 mod commands;
 mod definitions;
 mod digest;
+mod docs;
 mod edge;
 pub mod error;
+pub mod gate;
 mod headers;
 mod management;
 mod measured;
 mod members;
+pub mod openapi;
 mod query;
-mod routes;
+pub mod routes;
 mod sagas;
 mod start;
 pub mod wire;
@@ -33,6 +36,7 @@ use crate::definition::Surroundings;
 use crate::engine::Engine;
 use crate::store::Store;
 use crate::telemetry::Metrics;
+use gate::Gate;
 pub use management::Management;
 
 /// What the handlers work with.
@@ -42,6 +46,8 @@ pub struct App {
     pub engine: Engine,
     /// Answers queries.
     pub store: Store,
+    /// Lets requests in or not.
+    pub gate: Gate,
     /// What a definition's check is told of the configuration.
     pub surroundings: Surroundings,
     /// The longest body that is taken, in bytes.

@@ -5,13 +5,16 @@ use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::App;
+use super::access::Reader;
 use super::answer;
 use super::body::{Body, is_json, parse};
 use super::error::{ApiError, ErrorCode};
+use super::openapi::parameters::{DefinitionPath, Limit, NameCursor, VersionPath};
+use super::openapi::problems;
 use super::query::Parameters;
 use super::sagas::cut;
 use super::wire::Page;
-use super::wire::definition::{CheckResult, Document, Listed};
+use super::wire::definition::{CheckResult, Document, Finding, Listed};
 use crate::definition::check;
 use crate::engine::catalogue::Published;
 
@@ -23,8 +26,25 @@ const YAML: &[&str] = &[
     "text/x-yaml",
 ];
 
-/// `GET /definitions`
-pub(super) async fn list(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+/// Lists definitions
+///
+/// By name, each with its versions.
+#[utoipa::path(
+    get,
+    path = "/definitions",
+    tag = "definitions",
+    operation_id = "listDefinitions",
+    params(Limit, NameCursor),
+    responses(
+        (status = 200, description = "A page of definitions.", body = Page<Listed>),
+        problems::ListDefinitions,
+    ),
+)]
+pub(super) async fn list(
+    _: Reader,
+    app: Data<App>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
     let parameters = Parameters::of(request.query_string(), &["limit", "cursor"])?;
     let limit = parameters.limit()?;
     let after: Option<String> = parameters.cursor()?;
@@ -45,14 +65,41 @@ pub(super) async fn list(app: Data<App>, request: HttpRequest) -> Result<HttpRes
     ))
 }
 
-/// `GET /definitions/{name}`
-pub(super) async fn newest(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+/// The newest version of a definition
+#[utoipa::path(
+    get,
+    path = "/definitions/{name}",
+    tag = "definitions",
+    operation_id = "getDefinition",
+    params(DefinitionPath),
+    responses(
+        (status = 200, description = "The definition.", body = Document),
+        problems::GetDefinition,
+    ),
+)]
+pub(super) async fn newest(
+    _: Reader,
+    app: Data<App>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
     let published = find(&app, &request, None)?;
     Ok(answer::json(StatusCode::OK, &Document::of(&published)))
 }
 
-/// `GET /definitions/{name}/versions/{version}`
+/// One version of a definition
+#[utoipa::path(
+    get,
+    path = "/definitions/{name}/versions/{version}",
+    tag = "definitions",
+    operation_id = "getDefinitionVersion",
+    params(DefinitionPath, VersionPath),
+    responses(
+        (status = 200, description = "The definition.", body = Document),
+        problems::GetVersion,
+    ),
+)]
 pub(super) async fn version(
+    _: Reader,
     app: Data<App>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
@@ -78,14 +125,30 @@ fn find(app: &App, request: &HttpRequest, version: Option<u32>) -> Result<Publis
     })
 }
 
-/// `POST /definitions:check`
-pub(super) async fn check_only(app: Data<App>, body: Body) -> Result<HttpResponse, ApiError> {
+/// Checks a definition
+///
+/// Nothing is published.
+#[utoipa::path(
+    post,
+    path = "/definitions:check",
+    tag = "definitions",
+    operation_id = "checkDefinition",
+    request_body(content((String = "application/yaml"), (Value = "application/json"))),
+    responses(
+        (status = 200, description = "What was found.", body = CheckResult),
+        problems::CheckDefinition,
+    ),
+)]
+pub(super) async fn check_only(
+    _: Reader,
+    app: Data<App>,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
     let source = document(body)?;
     // A long document takes a while, and this thread has others to answer.
     let checked = web::block(move || check(&source, Some(&app.surroundings))).await;
-    let problems = checked
-        .map_err(|_cancelled| ApiError::new(ErrorCode::Internal))?
-        .problems;
+    let checked = checked.map_err(|_cancelled| ApiError::new(ErrorCode::Internal))?;
+    let problems = checked.problems.iter().map(Finding::from).collect();
     Ok(answer::json(StatusCode::OK, &CheckResult { problems }))
 }
 

@@ -7,7 +7,9 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::openapi::{examples, words};
 use crate::engine::{CommandError, StartError};
 use crate::saga::Rejection;
 
@@ -80,7 +82,7 @@ error_codes! {
 }
 
 /// One thing that is wrong with a body.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct BodyProblem {
     /// A JSON pointer from the body's root, empty for the root itself.
     pub pointer: String,
@@ -113,15 +115,25 @@ impl fmt::Display for ApiError {
     }
 }
 
-/// An error as the client sees it.
-#[derive(Serialize)]
+/// An error as the client sees it (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(example = examples::problem)]
 pub(super) struct Problem<'a> {
+    /// `urn:amends:error:` and the code.
+    #[schema(pattern = "^urn:amends:error:[a-z_]+$")]
     r#type: String,
+    /// The code's sentence.
     title: &'static str,
+    /// The HTTP status.
     status: u16,
+    /// What is wrong this time.
     detail: &'a str,
+    /// The path that was called.
     instance: &'a str,
+    /// A stable word, for clients to switch on.
+    #[schema(schema_with = words::error_code)]
     code: &'static str,
+    /// What is wrong with the body, member by member.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [BodyProblem],
 }

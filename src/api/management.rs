@@ -1,9 +1,9 @@
-//! The management port: whether this process lives, whether it may get traffic, how it is, and what
-//! it counts. For the inside of a cluster: it asks nobody who they are.
+//! The management port: whether this process lives, whether it may get traffic, how it is, what it
+//! counts, and its drain. For the inside of a cluster: it asks nobody who they are.
 
 mod health;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::http::StatusCode;
@@ -16,7 +16,7 @@ use super::answer;
 use super::edge::not_found;
 use super::error::{ApiError, ErrorCode};
 use super::routes::{method_not_allowed, reads};
-use crate::engine::{Engine, Readiness};
+use crate::engine::{Drained, Engine, Lifecycle, Readiness};
 use crate::telemetry::metrics::TEXT_FORMAT;
 use crate::telemetry::{Metrics, build};
 
@@ -24,7 +24,7 @@ use crate::telemetry::{Metrics, build};
 #[derive(Clone)]
 pub struct Management {
     /// The engine, from when there is one: this port answers while the rest still starts.
-    pub engine: Arc<OnceLock<Engine>>,
+    pub lifecycle: Arc<Lifecycle>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// When this process began.
@@ -41,21 +41,18 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         .service(resource("/health/detailed").route(reads().to(health::health)))
         .service(resource("/metrics").route(reads().to(metrics)))
         .service(resource("/info").route(reads().to(info)))
+        .service(
+            web::resource("/drain")
+                .default_service(method_not_allowed("POST"))
+                .route(web::post().to(drain)),
+        )
         .default_service(web::to(not_found));
-}
-
-impl Management {
-    fn readiness(&self) -> Readiness {
-        self.engine
-            .get()
-            .map_or(Readiness::Standby, Engine::readiness)
-    }
 }
 
 /// `GET /health/live`: that this port answers says little, because it has a thread of its own; so
 /// the engine is asked whether its runtime and its journal go on.
 async fn live(management: Data<Management>) -> HttpResponse {
-    if management.engine.get().is_none_or(Engine::is_alive) {
+    if management.lifecycle.engine().is_none_or(Engine::is_alive) {
         answer::json(StatusCode::OK, &json!({ "status": "up" }))
     } else {
         answer::json(
@@ -67,7 +64,7 @@ async fn live(management: Data<Management>) -> HttpResponse {
 
 /// `GET /health/ready`
 async fn ready(management: Data<Management>) -> HttpResponse {
-    let readiness = management.readiness();
+    let readiness = management.lifecycle.readiness();
     let status = match readiness {
         Readiness::Ready => StatusCode::OK,
         Readiness::Standby | Readiness::DatabaseAway | Readiness::Draining => {
@@ -88,11 +85,8 @@ fn word(readiness: Readiness) -> &'static str {
 
 /// `GET /metrics`
 async fn metrics(management: Data<Management>) -> Result<HttpResponse, ApiError> {
-    let readings = management
-        .engine
-        .get()
-        .map(Engine::readings)
-        .unwrap_or_default();
+    let engine = management.lifecycle.engine();
+    let readings = engine.map(Engine::readings).unwrap_or_default();
     match management.metrics.text(&readings) {
         Ok(text) => Ok(HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, TEXT_FORMAT))
@@ -109,7 +103,7 @@ async fn metrics(management: Data<Management>) -> Result<HttpResponse, ApiError>
 
 /// `GET /info`
 async fn info(management: Data<Management>) -> HttpResponse {
-    let engine = management.engine.get();
+    let engine = management.lifecycle.engine();
     answer::json(
         StatusCode::OK,
         &json!({
@@ -120,4 +114,13 @@ async fn info(management: Data<Management>) -> HttpResponse {
             "replica_id": engine.and_then(Engine::replica_id),
         }),
     )
+}
+
+/// `POST /drain`: answers when the drain is done or its time is up. The process goes on, not ready,
+/// until it is told to end.
+async fn drain(management: Data<Management>) -> HttpResponse {
+    tracing::info!("asked to drain");
+    let Drained { unanswered } = management.lifecycle.drain().await;
+    let body = json!({ "status": "drained", "unanswered_calls": unanswered });
+    answer::json(StatusCode::OK, &body)
 }

@@ -7,8 +7,13 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::App;
+use super::access::Reader;
 use super::answer;
 use super::error::{ApiError, ErrorCode};
+use super::openapi::parameters::{
+    EventCursor as EventCursorParameter, Limit, SagaFilters, SagaPath,
+};
+use super::openapi::problems;
 use super::query::{ListQuery, Parameters};
 use super::wire::At;
 use super::wire::Page;
@@ -20,8 +25,25 @@ use crate::saga::replay::Transition;
 use crate::saga::{Event, SagaId, Timestamp};
 use crate::store::{StoreError, StoredTransition, SummaryRow};
 
-/// `GET /sagas`
-pub(super) async fn list(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+/// Lists sagas
+///
+/// Newest first. Listed sagas are summaries.
+#[utoipa::path(
+    get,
+    path = "/sagas",
+    tag = "sagas",
+    operation_id = "listSagas",
+    params(SagaFilters, Limit),
+    responses(
+        (status = 200, description = "A page of sagas.", body = Page<Summary>),
+        problems::ListSagas,
+    ),
+)]
+pub(super) async fn list(
+    _: Reader,
+    app: Data<App>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
     let query = ListQuery::read(request.query_string())?;
     // One more than is wanted tells whether there is a next page.
     let mut rows = if query.finds_nothing {
@@ -44,8 +66,25 @@ pub(super) fn cut<T>(items: &mut Vec<T>, limit: u64) -> Option<&T> {
     items.last().filter(|_| more)
 }
 
-/// `GET /sagas/{id}`
-pub(super) async fn get(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+/// One saga, with its steps
+///
+/// Of one whose journal cannot be read there is only the summary, with no steps.
+#[utoipa::path(
+    get,
+    path = "/sagas/{id}",
+    tag = "sagas",
+    operation_id = "getSaga",
+    params(SagaPath),
+    responses(
+        (status = 200, description = "The saga.", body = Whole),
+        problems::GetSaga,
+    ),
+)]
+pub(super) async fn get(
+    _: Reader,
+    app: Data<App>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
     let id = saga_id(&request)?;
     match app.engine.saga(id).await {
         Ok(snapshot) => Ok(answer::json(StatusCode::OK, &Whole::of(&snapshot))),
@@ -58,8 +97,25 @@ pub(super) async fn get(app: Data<App>, request: HttpRequest) -> Result<HttpResp
     }
 }
 
-/// `GET /sagas/{id}/events`
-pub(super) async fn events(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+/// The journal of a saga
+///
+/// Oldest first.
+#[utoipa::path(
+    get,
+    path = "/sagas/{id}/events",
+    tag = "sagas",
+    operation_id = "listEvents",
+    params(SagaPath, Limit, EventCursorParameter),
+    responses(
+        (status = 200, description = "A page of events.", body = Page<EventView>),
+        problems::ListEvents,
+    ),
+)]
+pub(super) async fn events(
+    _: Reader,
+    app: Data<App>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
     let id = saga_id(&request)?;
     let parameters = Parameters::of(request.query_string(), &["limit", "cursor"])?;
     let limit = parameters.limit()?;

@@ -1,7 +1,7 @@
 //! A coordinator put together: database, definitions, participants, engine, API.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::{Server, ServerHandle};
@@ -10,12 +10,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::task::TaskTracker;
 
 use super::error::CliError;
+use crate::api::gate::Gate;
 use crate::api::{self, App};
 use crate::config::Config;
 use crate::definition::Severity;
 use crate::dispatch::Dispatcher;
 use crate::engine::catalogue::{Catalogue, FileProblem};
-use crate::engine::{Engine, EngineParts, EngineSettings};
+use crate::engine::{Engine, EngineParts, EngineSettings, Lifecycle};
 use crate::store::{DatabaseSettings, ReplicaInfo, Store, StoreError};
 use crate::telemetry::{Metrics, Traces, logs};
 
@@ -23,11 +24,11 @@ use crate::telemetry::{Metrics, Traces, logs};
 const DATABASE_WAIT_FIRST: Duration = Duration::from_millis(250);
 /// The longest wait between two tries.
 const DATABASE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long the API goes on answering `draining` at least, closing each connection with its answer,
+/// so that no client that is at work finds a connection gone under its request.
+const FAREWELL: Duration = Duration::from_millis(300);
 /// How many connections may wait to be taken.
 const BACKLOG: u32 = 1_024;
-
-/// What is known of the engine before there is one: the management port answers from the start.
-pub(super) type EngineCell = Arc<OnceLock<Engine>>;
 
 /// A coordinator that runs.
 pub(super) struct Coordinator {
@@ -44,7 +45,7 @@ impl Coordinator {
         config: &Config,
         store: Store,
         listener: TcpListener,
-        cell: &EngineCell,
+        lifecycle: &Lifecycle,
         telemetry: Telemetry,
     ) -> Result<Self, CliError> {
         let Telemetry { metrics, traces } = telemetry;
@@ -59,11 +60,11 @@ impl Coordinator {
             metrics: Arc::clone(&metrics),
             traces: traces.clone(),
         };
-        let engine = Engine::launch(parts);
-        let engine = cell.get_or_init(|| engine).clone();
+        let engine = lifecycle.launched(Engine::launch(parts)).clone();
         let app = App {
             engine: engine.clone(),
             store: store.clone(),
+            gate: Gate::default(),
             surroundings: config.surroundings(),
             body_max_bytes: config.server.body_max_bytes,
             metrics,
@@ -92,7 +93,7 @@ impl Coordinator {
 
     /// Stops: the engine first, so that whoever waits for a saga is answered, then the API.
     pub(super) async fn stop(self) {
-        self.engine.drain().await;
+        tokio::join!(self.engine.drain(), tokio::time::sleep(FAREWELL));
         self.api.stop(true).await;
         self.tasks.close();
         self.tasks.wait().await;
@@ -127,11 +128,11 @@ impl Management {
     /// Listens and answers.
     pub(super) fn launch(
         address: SocketAddr,
-        cell: &EngineCell,
+        lifecycle: &Arc<Lifecycle>,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, CliError> {
         let management = api::Management {
-            engine: Arc::clone(cell),
+            lifecycle: Arc::clone(lifecycle),
             metrics: Arc::clone(metrics),
             begun: Instant::now(),
         };

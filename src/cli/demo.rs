@@ -14,12 +14,12 @@ use tokio_util::task::TaskTracker;
 use super::Verdict;
 use super::arguments::Demo;
 use super::client::Client;
-use super::coordinator::{self, Coordinator, EngineCell, Signals, Telemetry};
+use super::coordinator::{self, Coordinator, Signals, Telemetry};
 use super::error::CliError;
 use super::output::{Output, Tone};
 use super::sample::{self, SAMPLES};
 use crate::config::{Config, Sources};
-use crate::engine::Readiness;
+use crate::engine::{Lifecycle, Readiness};
 use folder::Folder;
 use participants::Participants;
 
@@ -75,8 +75,8 @@ async fn show(
     let config = configuration(folder, &beside.participants, address)?;
     let telemetry = Telemetry::begin(&config)?;
     let store = coordinator::database(&config).await?;
-    let cell = EngineCell::default();
-    let coordinator = Coordinator::launch(&config, store, listener, &cell, telemetry).await?;
+    let lifecycle = Lifecycle::default();
+    let coordinator = Coordinator::launch(&config, store, listener, &lifecycle, telemetry).await?;
     let url = format!("http://{address}");
     let client = Client::new(&url, None)?;
     introduce(&url, folder, &beside.participants, output)?;

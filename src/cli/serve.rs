@@ -1,11 +1,14 @@
 //! `amends serve`: the coordinator, until it is told to end.
 
+use std::sync::Arc;
+
 use super::Verdict;
 use super::arguments::{Configured, Serve};
-use super::coordinator::{self, Coordinator, EngineCell, Management, Signals, Telemetry};
+use super::coordinator::{self, Coordinator, Management, Signals, Telemetry};
 use super::error::CliError;
 use super::output::Output;
 use crate::config::{Config, Sources};
+use crate::engine::Lifecycle;
 
 /// `amends serve`
 pub(super) async fn run(serve: Serve, mut output: Output) -> Result<Verdict, CliError> {
@@ -16,11 +19,11 @@ pub(super) async fn run(serve: Serve, mut output: Output) -> Result<Verdict, Cli
     }
     let telemetry = Telemetry::begin(&config)?;
     let mut signals = Signals::listen()?;
-    let cell = EngineCell::default();
+    let lifecycle = Arc::new(Lifecycle::default());
     let address = config.server.management;
-    let management = Management::launch(address, &cell, &telemetry.metrics)?;
+    let management = Management::launch(address, &lifecycle, &telemetry.metrics)?;
     let started = tokio::select! {
-        started = start(&config, &cell, telemetry) => started?,
+        started = start(&config, &lifecycle, telemetry) => started?,
         () = signals.next() => {
             tracing::info!("told to end before it had started");
             return Ok(Verdict::Yes);
@@ -45,7 +48,7 @@ pub(super) async fn run(serve: Serve, mut output: Output) -> Result<Verdict, Cli
 
 async fn start(
     config: &Config,
-    cell: &EngineCell,
+    lifecycle: &Lifecycle,
     telemetry: Telemetry,
 ) -> Result<Coordinator, CliError> {
     tracing::info!(
@@ -55,7 +58,7 @@ async fn start(
     );
     let store = coordinator::database(config).await?;
     let listener = coordinator::listen(config.server.listen)?;
-    let coordinator = Coordinator::launch(config, store, listener, cell, telemetry).await?;
+    let coordinator = Coordinator::launch(config, store, listener, lifecycle, telemetry).await?;
     tracing::info!(
         api = %config.server.listen,
         management = %config.server.management,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::clock;
 use crate::definition::{self, Definition, Problem, Severity, Surroundings};
 use crate::saga::Timestamp;
-use crate::store::{self, Store, StoreError};
+use crate::store::{self, AuditAction, AuditRecord, Store, StoreError};
 
 /// The published definitions, every version of each.
 #[derive(Debug, Default)]
@@ -69,13 +69,12 @@ impl Catalogue {
         let (good, mut problems) = check_files(sources, surroundings);
         for (path, definition) in good {
             let document = definition.document.to_string();
+            let (name, version, now) = (&definition.name, definition.version, clock::now());
+            let record =
+                AuditRecord::new(AuditAction::DefinitionPublished, now, store::SYSTEM, None)
+                    .of_definition(name, Some(version));
             let published = store
-                .publish_definition(
-                    &definition.name,
-                    definition.version,
-                    &document,
-                    clock::now(),
-                )
+                .publish_definition(name, version, &document, now, &record)
                 .await?;
             match published {
                 store::Published::New | store::Published::Same => {}

@@ -1,9 +1,9 @@
 //! The published definitions: immutable rows, published once under a name and a version.
 
-use sea_orm::{ConnectionTrait, Value};
+use sea_orm::{ConnectionTrait, TransactionTrait, Value};
 
 use super::dialect::{column, number, text};
-use super::{Store, StoreError};
+use super::{AuditRecord, Store, StoreError, audit};
 use crate::saga::id::Timestamp;
 
 /// What publishing came to.
@@ -34,7 +34,7 @@ pub struct StoredDefinition {
 
 impl Store {
     /// Publishes a version; `document` is JSON. Two at the same moment make one row, and both are
-    /// told the truth.
+    /// told the truth. Where it is new, `record` is written with it.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the database is away; [`StoreError::Unreadable`] when what
@@ -45,6 +45,7 @@ impl Store {
         version: u32,
         document: &str,
         at: Timestamp,
+        record: &AuditRecord,
     ) -> Result<Published, StoreError> {
         let (verb, absent) = self.backend.insert_where_absent();
         let sql = format!(
@@ -58,7 +59,14 @@ impl Store {
             document.into(),
         ];
         let statement = self.backend.statement(&sql, values);
-        if self.db.execute(statement).await?.rows_affected() == 1 {
+        let transaction = self.db.begin().await?;
+        let new = transaction.execute(statement).await?.rows_affected() == 1;
+        if new {
+            let record = std::slice::from_ref(record);
+            audit::write(&transaction, self.backend, self.audit, record).await?;
+        }
+        transaction.commit().await?;
+        if new {
             return Ok(Published::New);
         }
         let Some(stored) = self.document(name, version).await? else {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use amends::saga::id::Timestamp;
-use amends::store::{DatabaseSettings, Published, Store, StoreError};
+use amends::store::{AuditAction, AuditRecord, DatabaseSettings, Published, Store, StoreError};
 use sea_orm::ConnectionTrait;
 
 use crate::bed::{Bed, Kind, connect};
@@ -61,6 +61,7 @@ async fn replicas_that_migrate_at_once_take_turns(bed: Arc<Bed>) {
         "start_keys",
         "shards",
         "replicas",
+        "audit_log",
     ] {
         raw.execute_unprepared(&format!("DROP TABLE {table}"))
             .await
@@ -68,7 +69,7 @@ async fn replicas_that_migrate_at_once_take_turns(bed: Arc<Bed>) {
     }
     let other = connect(&bed.url).await;
     let (one, two) = tokio::join!(bed.store.migrate(), other.migrate());
-    assert_eq!(one.unwrap().len() + two.unwrap().len(), 3);
+    assert_eq!(one.unwrap().len() + two.unwrap().len(), 4);
     other.close().await.unwrap();
     raw.close().await.unwrap();
 }
@@ -76,7 +77,9 @@ async fn replicas_that_migrate_at_once_take_turns(bed: Arc<Bed>) {
 async fn a_definition_is_published_once(bed: Arc<Bed>) {
     let at = Timestamp(1);
     let store = &bed.store;
-    let publish = |version, document| store.publish_definition("order", version, document, at);
+    let record = AuditRecord::new(AuditAction::DefinitionPublished, at, "ada", None);
+    let publish =
+        |version, document| store.publish_definition("order", version, document, at, &record);
     assert_eq!(
         publish(1, r#"{"a":1,"b":[1]}"#).await.unwrap(),
         Published::New

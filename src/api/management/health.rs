@@ -37,7 +37,7 @@ struct Components {
 
 /// `GET /health` and `GET /health/detailed`: 503 when it is down, for probes that look no further.
 pub(super) async fn health(management: Data<Management>) -> HttpResponse {
-    let components = match management.engine.get() {
+    let components = match management.lifecycle.engine() {
         Some(engine) => Components::of(&engine.health().await),
         None => Components::starting(),
     };

@@ -4,26 +4,31 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::At;
-use crate::definition::Problem;
+use crate::api::openapi::words;
+use crate::definition::{Problem, Severity};
 use crate::engine::catalogue::Published;
 
 /// Where every definition comes from until they can be published over the API.
 const DIRECTORY: &str = "directory";
 
 /// A definition in a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ListedDefinition)]
 pub struct Listed<'a> {
     name: &'a str,
     version: u32,
     versions: Vec<Version>,
+    #[schema(required)]
     description: Option<&'a str>,
     labels: &'a BTreeMap<String, String>,
 }
 
 /// A published version in a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ListedVersion)]
 struct Version {
     version: u32,
     paused: bool,
@@ -53,7 +58,8 @@ impl<'a> Listed<'a> {
 }
 
 /// One version of a definition, as it was written.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Definition)]
 pub struct Document<'a> {
     name: &'a str,
     version: u32,
@@ -77,8 +83,38 @@ impl<'a> Document<'a> {
 }
 
 /// What a check found.
-#[derive(Debug, Serialize)]
-pub struct CheckResult {
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CheckResult<'a> {
     /// Every problem, in the order of the document.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<Finding<'a>>,
+}
+
+/// One thing that a check found in a definition.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Finding<'a> {
+    /// The line, from 1.
+    #[schema(minimum = 1)]
+    line: usize,
+    /// The column, from 1.
+    #[schema(minimum = 1)]
+    column: usize,
+    /// Whether it keeps the definition from being used: `error`, or only `warning`.
+    #[schema(schema_with = words::severity)]
+    severity: Severity,
+    /// A stable word.
+    code: &'static str,
+    /// A sentence that says what to do.
+    message: &'a str,
+}
+
+impl<'a> From<&'a Problem> for Finding<'a> {
+    fn from(problem: &'a Problem) -> Self {
+        Self {
+            line: problem.line,
+            column: problem.column,
+            severity: problem.severity,
+            code: problem.code,
+            message: &problem.message,
+        }
+    }
 }
