@@ -11,6 +11,7 @@ use super::summary::Persisted;
 use crate::definition::Definition;
 use crate::saga::{InFlight, Saga, SagaId, Timestamp};
 use crate::telemetry::metrics::SagaMetrics;
+use crate::telemetry::traces::{TraceId, trace_id};
 
 /// A saga in memory.
 #[derive(Debug)]
@@ -76,6 +77,12 @@ impl Entry {
             metrics,
             state: Mutex::new(state),
         })
+    }
+
+    /// The id of its trace, for log lines.
+    pub(super) fn trace_id(&self) -> TraceId {
+        let saga = Arc::clone(&self.state.lock().durable);
+        trace_id(self.id, &saga.started)
     }
 
     /// What anybody outside may see of it.

@@ -12,6 +12,7 @@ use super::tally::Tally;
 use super::tenure::Tenure;
 use crate::saga::{Decision, InFlight, Input, Prepared, Rejection, Rest, Saga, decide};
 use crate::store::{self, AppendError, Appended, Receipt};
+use crate::telemetry::traces::trace_id;
 
 /// A decision that was given to the journal.
 pub(super) struct Submitted {
@@ -233,7 +234,14 @@ impl Tenure {
                     Ok(request) => calls.push(Prepared { call, request }),
                     Err(error) => {
                         // It rendered when it was decided, so the definition is not what it was.
-                        tracing::error!(saga_id = %entry.id, %error, "a request that was sent before cannot be rendered again");
+                        let step = entry.definition.step(call.step);
+                        tracing::error!(
+                            saga_id = %entry.id,
+                            trace_id = %trace_id(entry.id, &saga.started),
+                            step = step.map(|step| step.id.as_str()),
+                            %error,
+                            "a request that was sent before cannot be rendered again"
+                        );
                         state.flying.remove(&call);
                         self.set_aside(entry.id);
                     }
@@ -254,11 +262,11 @@ impl Tenure {
         match error {
             AppendError::Withdrawn | AppendError::Closed => {}
             AppendError::Fenced | AppendError::Clash => {
-                tracing::warn!(saga_id = %entry.id, %error, "another owner writes: this tenure ends");
+                tracing::warn!(saga_id = %entry.id, trace_id = %entry.trace_id(), %error, "another owner writes: this tenure ends");
                 self.ended.cancel();
             }
             AppendError::Rejected(_) => {
-                tracing::error!(saga_id = %entry.id, %error, "the database refuses this saga's events; it is set aside");
+                tracing::error!(saga_id = %entry.id, trace_id = %entry.trace_id(), %error, "the database refuses this saga's events; it is set aside");
                 self.set_aside(entry.id);
             }
         }

@@ -13,7 +13,7 @@ use super::tenure::Tenure;
 use crate::definition::model::StatusPattern;
 use crate::definition::request::Phase;
 use crate::dispatch::Attempt;
-use crate::saga::{Attempted, Input, Prepared, SagaId};
+use crate::saga::{Attempted, Input, Outcome, Prepared, SagaId};
 use crate::telemetry::metrics::AttemptOutcome;
 use crate::telemetry::traces::{AttemptSpan, TracedAttempt};
 
@@ -63,6 +63,7 @@ impl Tenure {
                 () = self.ended.cancelled() => return,
             };
             span.ended(&outcome);
+            tell(&attempt, &entry, &outcome);
             if let Some(participant) = entry.metrics.participant(call.step) {
                 let came_to = AttemptOutcome::of(&outcome);
                 participant.attempt_ended(call.phase, came_to, begun.elapsed());
@@ -145,4 +146,26 @@ impl Tenure {
         };
         (attempt, span)
     }
+}
+
+/// Tells of an attempt that came to nothing, for whoever looks closely. What the participant said
+/// stays out of it: it may be of its customers.
+fn tell(attempt: &Attempt, entry: &Entry, outcome: &Outcome) {
+    let (word, error) = match outcome {
+        Outcome::Succeeded { .. } => return,
+        Outcome::Refused(error) => ("refused", error),
+        Outcome::Transient { error, .. } => ("transient", error),
+        Outcome::Unknown(error) => ("unknown", error),
+    };
+    tracing::debug!(
+        saga_id = %attempt.saga,
+        trace_id = %entry.trace_id(),
+        step = &*attempt.step,
+        phase = attempt.phase.as_str(),
+        participant = &*attempt.participant,
+        attempt = attempt.number,
+        outcome = word,
+        code = error.code,
+        "an attempt did not succeed"
+    );
 }

@@ -6,6 +6,7 @@ use super::tenure::Tenure;
 use crate::definition::StepIndex;
 use crate::saga::{Event, Saga, Status};
 use crate::telemetry::metrics::{Finish, Undoing};
+use crate::telemetry::traces::trace_id;
 
 /// What a transition is counted as.
 #[derive(Debug, PartialEq, Eq)]
@@ -94,6 +95,7 @@ impl Tenure {
         }
         for _ in 0..tally.failed {
             metrics.failed();
+            tell_of_failure(entry, saga);
         }
         for participant in tally
             .late
@@ -107,4 +109,20 @@ impl Tenure {
             self.parts.traces.finished(saga);
         }
     }
+}
+
+/// Tells of a saga that needs a person: without one it stays as it is for ever.
+fn tell_of_failure(entry: &Entry, saga: &Saga) {
+    let failure = saga.failure();
+    let step = failure
+        .and_then(|failure| failure.step)
+        .and_then(|step| entry.definition.step(step));
+    tracing::warn!(
+        saga_id = %saga.id,
+        trace_id = %trace_id(saga.id, &saga.started),
+        step = step.map(|step| step.id.as_str()),
+        definition = saga.started.definition,
+        code = failure.map(|failure| failure.code.as_str()),
+        "a saga has failed and waits for a person"
+    );
 }

@@ -297,7 +297,7 @@ struct Pending {
 impl Pending {
     fn tell(self, outcome: Result<Appended, AppendError>) {
         if self.answer.send(outcome).is_err() {
-            tracing::trace!(saga = %self.entry.saga, "nobody waits for this entry");
+            tracing::trace!(saga_id = %self.entry.saga, "nobody waits for this entry");
         }
     }
 

@@ -25,6 +25,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 pub use context::{TraceContext, trace_id};
 pub use export::TracesError;
+pub use opentelemetry::trace::TraceId;
 pub use spans::{AttemptSpan, TracedAttempt};
 
 use crate::config::Otlp;

@@ -291,7 +291,7 @@ impl Writer {
             };
             tracing::error!(
                 error = &*error as &dyn std::error::Error,
-                %saga,
+                saga_id = %saga,
                 seq = place.1,
                 "an entry could not be written"
             );
