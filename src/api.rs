@@ -32,6 +32,8 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App as ActixApp, HttpServer};
 
+use body::BodyRoom;
+
 use crate::definition::Surroundings;
 use crate::engine::Engine;
 use crate::store::Store;
@@ -71,7 +73,12 @@ const SHUTDOWN_S: u64 = 2;
 /// When the socket cannot be used.
 pub fn serve(app: App, listener: TcpListener, workers: usize) -> io::Result<Server> {
     routes::know(&app.metrics);
-    server(Data::new(app), listener, workers, routes::configure)
+    let room = BodyRoom::new(app.body_max_bytes);
+    let configure = move |config: &mut ServiceConfig| {
+        config.app_data(room.clone());
+        routes::configure(config);
+    };
+    server(Data::new(app), listener, workers, configure)
 }
 
 /// The server of the management port, on a socket that already listens. It needs no engine, so it
@@ -87,14 +94,14 @@ fn server<T: Send + Sync + 'static>(
     data: Data<T>,
     listener: TcpListener,
     workers: usize,
-    configure: fn(&mut ServiceConfig),
+    configure: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
 ) -> io::Result<Server> {
     let application = move || {
         ActixApp::new()
             .app_data(data.clone())
             .wrap(from_fn(edge::dress))
             .wrap(from_fn(measured::measure))
-            .configure(configure)
+            .configure(&configure)
     };
     let server = HttpServer::new(application)
         .workers(workers.max(1))

@@ -35,7 +35,7 @@ use serde_json::Value;
 
 use crate::definition::Definition;
 use crate::definition::input::InputProblem;
-use crate::dispatch::Dispatcher;
+use crate::dispatch::{Dispatcher, GuardReading};
 use crate::saga::{Rejection, Saga};
 use crate::store::{ReplicaInfo, Store};
 use crate::telemetry::{Metrics, Traces};
@@ -294,6 +294,13 @@ impl Engine {
             None if up => Readiness::Standby,
             Some(_) | None => Readiness::DatabaseAway,
         }
+    }
+
+    /// How the guards of each configured participant stand, those that wait in the journal
+    /// included.
+    #[must_use]
+    pub fn guards(&self) -> Vec<GuardReading> {
+        self.parts.dispatcher.guards().collect()
     }
 
     /// The published definitions.

@@ -27,6 +27,9 @@ const DATABASE_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long the API goes on answering `draining` at least, closing each connection with its answer,
 /// so that no client that is at work finds a connection gone under its request.
 const FAREWELL: Duration = Duration::from_millis(300);
+/// The web framework's own lines about its workers tell nobody anything, and what it calls an error
+/// is a client that speaks no HTTP.
+const QUIET: &str = "actix_server=warn,actix_http=off";
 /// How many connections may wait to be taken.
 const BACKLOG: u32 = 1_024;
 
@@ -268,7 +271,7 @@ impl Telemetry {
             Some(otlp) => Traces::to(otlp)?,
             None => Traces::off(),
         };
-        if let Err(error) = logs::install(&config.telemetry, &traces) {
+        if let Err(error) = logs::install(&config.telemetry, QUIET, &traces) {
             eprintln!("amends: logs go where they went before: {error}");
         }
         let participants = config.participants.keys().map(String::as_str);

@@ -48,6 +48,7 @@ impl Tally {
             Event::SagaStarted(_)
             | Event::AttemptStarted { .. }
             | Event::AttemptFailed { .. }
+            | Event::AttemptHeld { .. }
             | Event::WaitStarted { .. }
             | Event::DelayStarted { .. }
             | Event::SignalTaken { .. }

@@ -101,14 +101,20 @@ impl Engine {
             }
         }
         let tenure = self.parts.tenure.read().clone();
-        tenure.map_or_else(Readings::default, |tenure| Readings {
-            sagas: tenure.standing.read(),
-            oldest_runnable_ms: tenure.oldest_runnable_ms(),
-            journal_pending: tenure.journal.pending(),
-            shards_owned: tenure.owned().len(),
-            guards: Vec::new(),
-            dead_letters: Vec::new(),
-        })
+        let of_process = Readings {
+            guards: self.guards(),
+            ..Readings::default()
+        };
+        match tenure {
+            Some(tenure) => Readings {
+                sagas: tenure.standing.read(),
+                oldest_runnable_ms: tenure.oldest_runnable_ms(),
+                journal_pending: tenure.journal.pending(),
+                shards_owned: tenure.owned().len(),
+                ..of_process
+            },
+            None => of_process,
+        }
     }
 
     /// How it is, with a question to the database.

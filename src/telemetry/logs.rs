@@ -11,18 +11,16 @@ use tracing_subscriber::{Layer as _, fmt};
 use super::traces::{TARGET, Traces};
 use crate::config::{LogFormat, Telemetry};
 
-/// Writes logs to the standard error from now on, and lets attempts become spans.
+/// Writes logs to the standard error from now on, and lets attempts become spans. `quiet` says what
+/// of the libraries underneath is of no use to anybody, and is written only when asked for.
 ///
 /// # Errors
 /// When this process has a subscriber already: logs go where they went before.
-pub fn install(telemetry: &Telemetry, traces: &Traces) -> Result<(), TryInitError> {
+pub fn install(telemetry: &Telemetry, quiet: &str, traces: &Traces) -> Result<(), TryInitError> {
     let filter = telemetry.filter.as_str();
-    // The web framework's own lines about its workers tell nobody anything, and what it calls an
-    // error is a client that speaks no HTTP: not unless asked for.
-    let quiet = if filter == "off" || filter.contains("actix") {
-        ""
-    } else {
-        ",actix_server=warn,actix_http=off"
+    let quiet = match quiet {
+        quiet if filter == "off" || names_any_of(filter, quiet) => String::new(),
+        quiet => format!(",{quiet}"),
     };
     let filter = EnvFilter::builder()
         .parse_lossy(format!("{filter}{quiet}"))
@@ -36,4 +34,12 @@ pub fn install(telemetry: &Telemetry, traces: &Traces) -> Result<(), TryInitErro
         .with(traces.layer())
         .with(lines.with_filter(filter))
         .try_init()
+}
+
+/// Whether a filter says something of what would be quiet.
+fn names_any_of(filter: &str, quiet: &str) -> bool {
+    quiet
+        .split(',')
+        .filter_map(|directive| directive.split(['_', '=']).next())
+        .any(|library| filter.contains(library))
 }

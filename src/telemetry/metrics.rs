@@ -28,7 +28,7 @@ pub use families::MetricsError;
 pub use http::Method;
 pub use messages::{Broker, Publishing, Receiving};
 pub use participants::{AttemptOutcome, ParticipantMetrics};
-pub use readings::{BreakerState, DeadLetters, GuardReading, Readings, SagasStanding};
+pub use readings::{DeadLetters, Readings, SagasStanding};
 pub use sagas::{Finish, SagaMetrics, Undoing};
 
 use super::build;

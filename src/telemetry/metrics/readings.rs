@@ -4,6 +4,7 @@ use prometheus::Registry;
 
 use super::families::{Gauges, MetricsError};
 use super::sagas::seconds;
+use crate::dispatch::GuardReading;
 
 /// What the engine shows at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,35 +42,6 @@ impl SagasStanding {
     pub fn unfinished(self) -> u64 {
         self.running + self.compensating
     }
-}
-
-/// Where a circuit breaker stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum BreakerState {
-    /// Calls go through; also where there is no breaker.
-    #[default]
-    Closed,
-    /// A few calls go through to see.
-    HalfOpen,
-    /// None does.
-    Open,
-}
-
-/// What the guards before one participant show.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GuardReading {
-    /// The participant.
-    pub participant: String,
-    /// Its circuit breaker.
-    pub circuit_breaker: BreakerState,
-    /// Calls that its circuit breaker holds back.
-    pub waiting_circuit_breaker: u64,
-    /// Calls that its bulkhead holds back.
-    pub waiting_bulkhead: u64,
-    /// Calls that its rate limit holds back.
-    pub waiting_rate_limit: u64,
-    /// Calls that its bulkhead has let through and that have not ended.
-    pub in_flight: u64,
 }
 
 /// Messages of one queue that nobody took.
@@ -136,7 +108,7 @@ impl ReadingGauges {
                 registry,
                 (
                     "amends_guard_waiting",
-                    "Calls that a guard holds back in memory.",
+                    "Calls that a guard holds back, in memory and in the journal.",
                 ),
                 ["participant", "guard"],
             )?,
@@ -163,10 +135,7 @@ impl ReadingGauges {
 
     /// Lets the series of a participant exist.
     pub(super) fn know(&self, participant: &str) {
-        self.show_guards(&GuardReading {
-            participant: participant.to_owned(),
-            ..GuardReading::default()
-        });
+        self.show_guards(&GuardReading::idle(participant));
     }
 
     /// Shows what was read.
@@ -208,21 +177,15 @@ impl ReadingGauges {
         let participant = guards.participant.as_str();
         self.breaker
             .at([participant])
-            .set(match guards.circuit_breaker {
-                BreakerState::Closed => 0.0,
-                BreakerState::HalfOpen => 1.0,
-                BreakerState::Open => 2.0,
-            });
-        for (guard, waiting) in [
-            ("circuit_breaker", guards.waiting_circuit_breaker),
-            ("bulkhead", guards.waiting_bulkhead),
-            ("rate_limit", guards.waiting_rate_limit),
-        ] {
-            self.waiting.at([participant, guard]).set(number(waiting));
+            .set(f64::from(guards.breaker.number()));
+        for (guard, waiting) in guards.waiting {
+            self.waiting
+                .at([participant, guard.as_str()])
+                .set(number(waiting as u64));
         }
         self.in_flight
             .at([participant])
-            .set(number(guards.in_flight));
+            .set(number(guards.in_flight as u64));
     }
 }
 
