@@ -376,6 +376,10 @@ async fn what_happened_is_counted() {
 }
 
 /// `promtool`: of tests/run, in the path, or nowhere, and then this fails.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what tests/run found is in the environment"
+)]
 fn promtool() -> PathBuf {
     let of_run = std::env::var_os("AMENDS_TEST_PROMTOOL").map(PathBuf::from);
     let unpacked =
