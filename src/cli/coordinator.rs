@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use actix_web::dev::{Server, ServerHandle};
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::error::CliError;
 use crate::api::gate::Gate;
+use crate::api::tls::server_config;
 use crate::api::{self, App};
 use crate::config::Config;
 use crate::definition::Severity;
@@ -40,6 +42,8 @@ pub(super) struct Coordinator {
     traces: Traces,
     api: ServerHandle,
     tasks: TaskTracker,
+    /// Ends the tasks that the API needs beside it.
+    end: CancellationToken,
 }
 
 impl Coordinator {
@@ -64,10 +68,11 @@ impl Coordinator {
             traces: traces.clone(),
         };
         let engine = lifecycle.launched(Engine::launch(parts)).clone();
+        let (tasks, end) = (TaskTracker::new(), CancellationToken::new());
         let app = App {
             engine: engine.clone(),
             store: store.clone(),
-            gate: Gate::default(),
+            gate: Gate::launch(&config.auth, &store, &tasks, &end).await?,
             surroundings: config.surroundings(),
             body_max_bytes: config.server.body_max_bytes,
             metrics,
@@ -76,9 +81,12 @@ impl Coordinator {
         // was measured to serve more than two, which wake each other.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = cores.div_ceil(2);
-        let server = api::serve(app, listener, workers)
+        let tls = config.server.tls.as_ref();
+        let tls = tls
+            .map(|tls| server_config(tls, &tasks, &end))
+            .transpose()?;
+        let server = api::serve(app, listener, tls, workers)
             .map_err(|source| CliError::io("the API cannot be served", source))?;
-        let tasks = TaskTracker::new();
         let api = run(server, &tasks);
         Ok(Self {
             engine,
@@ -86,6 +94,7 @@ impl Coordinator {
             traces,
             api,
             tasks,
+            end,
         })
     }
 
@@ -98,6 +107,7 @@ impl Coordinator {
     pub(super) async fn stop(self) {
         tokio::join!(self.engine.drain(), tokio::time::sleep(FAREWELL));
         self.api.stop(true).await;
+        self.end.cancel();
         self.tasks.close();
         self.tasks.wait().await;
         if let Err(error) = self.store.close().await {

@@ -5,6 +5,8 @@ use std::io;
 use std::process::ExitCode;
 
 use super::client::ClientError;
+use crate::api::gate::KeySourceError;
+use crate::api::tls::TlsError;
 use crate::config::ConfigError;
 use crate::dispatch::DispatchError;
 use crate::engine::catalogue::CatalogueError;
@@ -45,6 +47,12 @@ pub(super) enum CliError {
     /// Traces cannot be sent where they are to go.
     #[error(transparent)]
     Traces(#[from] TracesError),
+    /// The keys of tokens cannot be read.
+    #[error(transparent)]
+    Keys(#[from] KeySourceError),
+    /// TLS cannot be served.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Something could not be read, written or listened on.
     #[error("{what}")]
     Io {
@@ -74,7 +82,7 @@ impl CliError {
         match self {
             Self::OutputClosed => 0,
             Self::Usage(_) | Self::Config(_) => 2,
-            Self::Client(ClientError::Url { .. }) => 2,
+            Self::Client(ClientError::Url { .. } | ClientError::Trust { .. }) => 2,
             Self::Client(_)
             | Self::Store(_)
             | Self::SchemaBehind(_)
@@ -83,6 +91,8 @@ impl CliError {
             | Self::Dispatch(_)
             | Self::Metrics(_)
             | Self::Traces(_)
+            | Self::Keys(_)
+            | Self::Tls(_)
             | Self::Io { .. }
             | Self::NoAnswer(_) => 1,
         }
