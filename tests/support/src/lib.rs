@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod audit;
+pub mod collector;
 pub mod coordinator;
 pub mod database;
 pub mod definitions;
