@@ -5,13 +5,15 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::active::Entry;
 use super::clock;
+use super::guards::Leave;
 use super::tenure::Tenure;
 use crate::definition::model::StatusPattern;
 use crate::definition::request::Phase;
-use crate::dispatch::Attempt;
+use crate::dispatch::{Attempt, Pass};
 use crate::saga::{Attempted, Input, Prepared, SagaId};
 
 impl Tenure {
@@ -20,7 +22,9 @@ impl Tenure {
         for call in calls {
             let tenure = Arc::clone(self);
             let entry = Arc::clone(entry);
-            self.spawn_for(entry.id, async move { tenure.carry_out(entry, call).await });
+            self.spawn_for(entry.id, async move {
+                tenure.carry_out(entry, call, None).await
+            });
         }
     }
 
@@ -42,29 +46,28 @@ impl Tenure {
         stopping.calls.spawn_on(task, &stopping.runtime);
     }
 
-    /// Makes a call, takes its outcome in, and goes on with what follows from it.
-    pub(super) async fn carry_out(self: Arc<Self>, entry: Arc<Entry>, first: Prepared) {
+    /// Makes a call, takes its outcome in, and goes on with what follows from it. `resuming` is the
+    /// leave to be one of those that recovery found; it is given back when a call has to wait.
+    pub(super) async fn carry_out(
+        self: Arc<Self>,
+        entry: Arc<Entry>,
+        first: Prepared,
+        mut resuming: Option<OwnedSemaphorePermit>,
+    ) {
         let mut next = first;
         loop {
             // What a drain or a lost lease leaves unsent, the next owner sends.
             if self.stopping().draining.is_cancelled() || self.ended.is_cancelled() {
                 return;
             }
-            let call = next.call;
-            let attempt = self.attempt(&entry, next);
-            let outcome = tokio::select! {
-                biased;
-                outcome = self.parts.dispatcher.call(&attempt, clock::now()) => outcome,
-                () = self.stopping().hard.cancelled() => return,
-                () = self.ended.cancelled() => return,
+            let input = match self.leave(&entry, &next, &mut resuming).await {
+                Leave::Granted(pass) => match self.make(&entry, next, pass).await {
+                    Some(attempted) => Input::Attempt(attempted),
+                    None => return,
+                },
+                Leave::Held(held) => Input::Held(held),
+                Leave::Left => return,
             };
-            let input = Input::Attempt(Attempted {
-                step: call.step,
-                phase: call.phase,
-                attempt: call.attempt,
-                outcome,
-                draw: clock::draw(),
-            });
             let Ok(submitted) = self.submit(&entry, input, None) else {
                 return;
             };
@@ -82,9 +85,28 @@ impl Tenure {
         }
     }
 
+    /// Makes a call. None when the process or the tenure ends first.
+    async fn make(&self, entry: &Entry, prepared: Prepared, pass: Pass) -> Option<Attempted> {
+        let call = prepared.call;
+        let attempt = self.attempt(entry, prepared);
+        let outcome = tokio::select! {
+            biased;
+            outcome = self.parts.dispatcher.send(pass, &attempt, clock::now()) => outcome,
+            () = self.stopping().hard.cancelled() => return None,
+            () = self.ended.cancelled() => return None,
+        };
+        Some(Attempted {
+            step: call.step,
+            phase: call.phase,
+            attempt: call.attempt,
+            outcome,
+            draw: clock::draw(),
+        })
+    }
+
     /// What the dispatcher has to know of a call.
     fn attempt(&self, entry: &Entry, prepared: Prepared) -> Attempt {
-        let Prepared { call, request } = prepared;
+        let Prepared { call, request, .. } = prepared;
         let definition = &entry.definition;
         let saga = Arc::clone(&entry.state.lock().saga);
         let step = definition.step(call.step);

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::active::Active;
+use super::parked::Parked;
 use super::timers::Timers;
 use super::{Parts, Stopping};
 use crate::saga::SagaId;
@@ -39,6 +40,8 @@ pub(super) struct Tenure {
     pub(super) resuming: Arc<Semaphore>,
     /// Sagas that running or compensating here, in memory or not: what admission counts.
     pub(super) unfinished: AtomicUsize,
+    /// The attempts that wait in the journal for a guard.
+    pub(super) parked: Parked,
     shards: RwLock<BTreeMap<u16, i64>>,
     next_shard: AtomicUsize,
     aside: Mutex<HashSet<SagaId>>,
@@ -53,8 +56,11 @@ impl Tenure {
         journal: Journal,
         ended: CancellationToken,
     ) -> Arc<Self> {
+        let gates = parts.dispatcher.gates();
+        let parked = Parked::new(gates.map(|gate| gate.participant()));
         Arc::new(Self {
             parts,
+            parked,
             lease,
             journal,
             active: Active::default(),
