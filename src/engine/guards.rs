@@ -7,6 +7,7 @@
 //! an input that comes before is seen then, one that comes after finds a call that has left.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -35,8 +36,8 @@ pub(super) struct HeldCall {
 
 /// What the gate made of a call.
 pub(super) enum Leave {
-    /// It may go.
-    Granted(Pass),
+    /// It may go, after it was held back in memory for so long.
+    Granted(Pass, Duration),
     /// It is taken back.
     Held(HeldBack),
     /// It is left to the next owner.
@@ -102,10 +103,11 @@ impl Tenure {
         let call = prepared.call;
         let participant = participant_of(&entry.definition, call.step);
         let Some(gate) = self.parts.dispatcher.gate(participant) else {
-            return Leave::Granted(Pass::free());
+            return Leave::Granted(Pass::free(), Duration::ZERO);
         };
+        let came = Instant::now();
         let turn = match gate.enter(entry.id) {
-            Entrance::Open(pass) => return Leave::Granted(pass),
+            Entrance::Open(pass) => return Leave::Granted(pass, Duration::ZERO),
             Entrance::Away(guard) => Some(Err(guard)),
             Entrance::Wait(waiting) => {
                 *resuming = None;
@@ -125,7 +127,7 @@ impl Tenure {
             })
         };
         match turn {
-            Some(Ok(pass)) => Leave::Granted(pass),
+            Some(Ok(pass)) => Leave::Granted(pass, came.elapsed()),
             Some(Err(guard)) => {
                 let expected = gate.expected_in(self.parked.len(participant));
                 let expected = u64::try_from(expected.as_millis()).unwrap_or(u64::MAX);

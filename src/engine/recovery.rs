@@ -98,7 +98,9 @@ impl Tenure {
     /// Puts a saga that was read into memory.
     pub(super) fn bring_in(&self, read: Read, fence: i64) -> Arc<Entry> {
         let Snapshot { definition, saga } = read.snapshot;
-        let entry = Entry::new(definition, read.shard, fence, saga, read.persisted);
+        let metrics = self.parts.metrics.sagas_of(&definition);
+        let (shard, persisted) = (read.shard, read.persisted);
+        let entry = Entry::new(definition, shard, fence, metrics, saga, persisted);
         self.active.insert(Arc::clone(&entry));
         entry
     }
@@ -108,17 +110,16 @@ impl Tenure {
     /// # Errors
     /// When the database goes away; nothing has changed then.
     pub(super) async fn take_over(&self, claimed: &[OwnedShard]) -> Result<(), StoreError> {
-        let unfinished = self
-            .parts
-            .store
-            .count_unfinished(&shards_of(claimed))
-            .await?;
+        let standing = self.parts.store.standing(&shards_of(claimed)).await?;
+        let unfinished = standing.unfinished();
         self.count_in(usize::try_from(unfinished).unwrap_or(usize::MAX));
         if unfinished > BACKLOG {
             self.approach_slowly(Some(tokio::time::Instant::now()));
         }
+        self.standing.take_over(standing);
         self.take_in(claimed);
-        tracing::info!(shards = claimed.len(), unfinished, "took over");
+        let (shards, failed) = (claimed.len(), standing.failed);
+        tracing::info!(shards, unfinished, failed, "took over");
         Ok(())
     }
 
@@ -151,9 +152,11 @@ impl Tenure {
         let mut brought = 0;
         loop {
             let page = self.parts.store.due(shards, upper, after, PAGE).await?;
-            let Some(last) = page.last() else {
+            let Some((first, last)) = page.first().zip(page.last()) else {
+                self.backlog.read_up_to(None);
                 return Ok(brought);
             };
+            self.backlog.read_up_to(Some(first.wake_at));
             after = Some((last.wake_at, last.id));
             let ids: Vec<SagaId> = page.iter().map(|due| due.id).collect();
             brought += self.bring_in_page(ids).await?;
@@ -172,6 +175,8 @@ impl Tenure {
         let mut brought = 0;
         for stored in self.parts.store.load(&ids).await? {
             let (id, shard) = (stored.summary.id, stored.summary.shard);
+            let (status, overdue) = (stored.summary.status, stored.summary.overdue);
+            let definition = stored.summary.definition.clone();
             let Some(fence) = self.fence(shard) else {
                 continue;
             };
@@ -187,6 +192,8 @@ impl Tenure {
                     self.lease.set_aside(id, &error.to_string()).await?;
                     self.set_aside(id);
                     self.count_out();
+                    self.standing.set_aside(status, overdue);
+                    self.parts.metrics.saga_unreadable(&definition);
                 }
             }
         }
@@ -196,7 +203,7 @@ impl Tenure {
     /// Lets a saga that came into memory go on: its calls are sent again, its times are watched.
     fn resume(self: &Arc<Self>, entry: &Arc<Entry>) {
         let now = clock::now();
-        let (due, active, nobodys) = {
+        let (due, active, since, nobodys) = {
             let mut state = entry.state.lock();
             self.park(entry, &state.saga);
             let next = state.saga.next_time_but_held();
@@ -204,7 +211,9 @@ impl Tenure {
             self.timers.set(entry.id, state.timer, next);
             state.timer = next;
             let nobodys = self.held_by_nobody(entry, &state.saga);
-            (next.is_some_and(|time| time <= now), active, nobodys)
+            let due = next.filter(|time| *time <= now);
+            let since = due.unwrap_or(state.saga.updated_at);
+            (due.is_some(), active, since, nobodys)
         };
         for call in nobodys {
             let tenure = Arc::clone(self);
@@ -218,11 +227,13 @@ impl Tenure {
         let tenure = Arc::clone(self);
         let entry = Arc::clone(entry);
         self.spawn_for(entry.id, async move {
+            let place = tenure.backlog.enter(since);
             let permit = tokio::select! {
                 permit = Arc::clone(&tenure.resuming).acquire_owned() => permit,
                 () = tenure.stopping().draining.cancelled() => return,
                 () = tenure.ended.cancelled() => return,
             };
+            drop(place);
             tenure.wake(&entry, permit.ok()).await;
         });
     }

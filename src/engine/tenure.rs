@@ -11,7 +11,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::active::Active;
+use super::backlog::Backlog;
 use super::parked::Parked;
+use super::standing::Standing;
 use super::timers::Timers;
 use super::{Parts, Stopping};
 use crate::saga::SagaId;
@@ -42,6 +44,10 @@ pub(super) struct Tenure {
     pub(super) unfinished: AtomicUsize,
     /// The attempts that wait in the journal for a guard.
     pub(super) parked: Parked,
+    /// How many sagas stand where, in memory or not.
+    pub(super) standing: Standing,
+    /// The sagas that could go on and have to wait their turn.
+    pub(super) backlog: Backlog,
     shards: RwLock<BTreeMap<u16, i64>>,
     next_shard: AtomicUsize,
     aside: Mutex<HashSet<SagaId>>,
@@ -68,6 +74,8 @@ impl Tenure {
             ended,
             resuming: Arc::new(Semaphore::new(RESUMED_AT_ONCE_MAX)),
             unfinished: AtomicUsize::new(0),
+            standing: Standing::default(),
+            backlog: Backlog::default(),
             shards: RwLock::default(),
             next_shard: AtomicUsize::new(0),
             aside: Mutex::default(),

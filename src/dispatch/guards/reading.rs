@@ -37,3 +37,15 @@ impl BreakerState {
         }
     }
 }
+
+impl GuardReading {
+    /// A participant that nothing waits for.
+    pub(crate) fn idle(participant: &str) -> Self {
+        Self {
+            participant: participant.to_owned(),
+            breaker: BreakerState::Closed,
+            waiting: Guard::ALL.map(|guard| (guard, 0)),
+            in_flight: 0,
+        }
+    }
+}
