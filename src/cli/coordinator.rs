@@ -32,6 +32,10 @@ const FAREWELL: Duration = Duration::from_millis(300);
 /// How many connections may wait to be taken.
 const BACKLOG: u32 = 1_024;
 
+/// What is never logged, however much is asked for: the database library's spans hold the
+/// database's password, and the values of every statement.
+const NEVER: &str = ",sea_orm=info,sea_orm::database=info,sea_orm::driver=info";
+
 /// A coordinator that runs.
 pub(super) struct Coordinator {
     engine: Engine,
@@ -257,7 +261,8 @@ pub(super) fn log(format: LogFormat, filter: &str) {
     } else {
         ",actix_server=warn,actix_http=off"
     };
-    let filter = EnvFilter::builder().parse_lossy(format!("{filter}{quiet}"));
+    let silent = if filter == "off" { "" } else { NEVER };
+    let filter = EnvFilter::builder().parse_lossy(format!("{filter}{quiet}{silent}"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

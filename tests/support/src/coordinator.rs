@@ -26,6 +26,8 @@ pub struct Settings {
     pub participants: Vec<(String, String)>,
     /// More keys, each with its path: `engine.lease`.
     pub keys: Vec<(String, String)>,
+    /// Variables of the environment that are no keys: `RUST_LOG`.
+    pub variables: Vec<(String, String)>,
     /// More arguments after `serve`.
     pub arguments: Vec<String>,
 }
@@ -40,6 +42,7 @@ impl Settings {
             sagas: sagas.to_owned(),
             participants: Vec::new(),
             keys: Vec::new(),
+            variables: Vec::new(),
             arguments: Vec::new(),
         }
     }
@@ -56,6 +59,32 @@ impl Settings {
     pub fn key(mut self, path: &str, value: impl Into<String>) -> Self {
         self.keys.push((path.to_owned(), value.into()));
         self
+    }
+
+    /// With another variable of the environment.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// What the binary prints of the configuration that it would be started with, and ends.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    #[must_use]
+    pub fn printed_config(&self) -> String {
+        let mut command = Command::new(&self.binary);
+        command
+            .args(["serve", "--print-config"])
+            .args(&self.arguments);
+        let output = command
+            .env_clear()
+            .envs(self.environment(free_port(), free_port()))
+            .output()
+            .unwrap_or_else(|error| panic!("{}: {error}", self.binary.display()));
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        String::from_utf8_lossy(&output.stdout).into_owned() + &errors
     }
 
     fn environment(&self, api: u16, management: u16) -> Vec<(String, String)> {
@@ -83,6 +112,7 @@ impl Settings {
                 .iter()
                 .map(|(path, value)| (variable(path), value.clone())),
         );
+        environment.extend(self.variables.iter().cloned());
         environment
     }
 }
