@@ -30,6 +30,7 @@ const PARTICIPANT_SECRET: &str = "participant-secret-77b1";
 const VARIABLE_SECRET: &str = "variable-secret-c0de";
 const OTLP_SECRET: &str = "otlp-secret-90aa";
 const FILE_SECRET: &str = "file-secret-1b2c";
+const UNKNOWN_KEY: &str = "unknown-key-55e1a9";
 
 /// Everything that the run said, by where it was said.
 struct Said(Vec<(String, String)>);
@@ -138,19 +139,23 @@ fn command(url: &str, token: &str, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_secret_is_shown_anywhere() {
-    let mut run = run().await;
-    let scene = &run.scene;
-    let mut secrets: Vec<(&str, String)> = vec![
+/// The secrets of the run but for its tokens, the ones that callers show last.
+fn secrets() -> Vec<(&'static str, String)> {
+    let mut secrets = vec![
         ("the database's password", DATABASE_SECRET.to_owned()),
         ("a participant's header", PARTICIPANT_SECRET.to_owned()),
         ("a variable", VARIABLE_SECRET.to_owned()),
         ("a file", FILE_SECRET.to_owned()),
         ("the collector's header", OTLP_SECRET.to_owned()),
-        ("a key that is not known", "unknown-key-55e1a9".to_owned()),
+        ("a key that is not known", UNKNOWN_KEY.to_owned()),
     ];
     secrets.extend(ROLES.iter().map(|role| ("a key", key(role))));
+    secrets
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_is_shown_anywhere() {
+    let mut run = run().await;
     let tokens = [
         Signer::Ec.sign(&claims(&json!(["admin"]))),
         Signer::Ed.sign(&claims(&json!(["reader"]))),
@@ -158,53 +163,97 @@ async fn no_secret_is_shown_anywhere() {
         Signer::Stranger.sign(&claims(&json!(["admin"]))),
         Signer::Rsa.sign(&claims(&json!(["admin"]))),
     ];
+    let keys = ROLES.map(key);
     let mut said = Said(Vec::new());
-    let credentials: Vec<_> = secrets[5..]
-        .iter()
-        .map(|(_, secret)| secret.clone())
-        .collect();
-    for credential in credentials.iter().chain(&tokens) {
-        for (method, path, body) in [
-            (Method::GET, "/api/v1/sagas", ""),
-            (
-                Method::POST,
-                "/api/v1/sagas",
-                r#"{"definition":"told","input":{}}"#,
-            ),
-            (Method::POST, "/api/v1/sagas", "{"),
-            (Method::POST, "/api/v1/sagas/no-id/cancel", "{}"),
-            (Method::DELETE, "/api/v1/sagas", ""),
-            (Method::GET, "/nowhere", ""),
-        ] {
-            let url = format!("{}{path}", scene.coordinator.url());
-            let request = scene.client.request(method, url).bearer_auth(credential);
-            let request = request.header("content-type", "application/json");
-            let answer = request.body(body).send().await.unwrap();
-            let headers = format!("{:?}", answer.headers());
-            said.add("an answer", headers + &answer.text().await.unwrap());
-        }
-        // Where it should not be: as another scheme, and twice.
-        let url = format!("{}/api/v1/sagas", scene.coordinator.url());
-        for wrong in [
-            format!("Basic {credential}"),
-            credential.clone(),
-            format!("Bearer a {credential}"),
-        ] {
-            let answer = scene.client.get(&url).header("authorization", wrong);
-            said.add(
-                "an answer",
-                answer.send().await.unwrap().text().await.unwrap(),
-            );
-        }
-        let url = scene.coordinator.url();
-        for arguments in [
-            &["list"][..],
-            &["get", "no-id"],
-            &["start", "told", "--wait"],
-        ] {
-            said.add("the command line", command(&url, credential, arguments));
-        }
+    for credential in keys.iter().chain(&tokens).chain([&UNKNOWN_KEY.to_owned()]) {
+        show(&run.scene, credential, &mut said).await;
     }
+    look_around(&run.scene, &mut said).await;
+    let printed = run.settings.printed_config();
+    assert!(
+        printed.contains("***") && printed.contains("client-key"),
+        "{printed}"
+    );
+    said.add("--print-config", printed);
+    let broken = run
+        .settings
+        .clone()
+        .key("engine.lease", "soon")
+        .key("auth.mode", "what");
+    let problems = broken.printed_config();
+    assert!(
+        problems.contains("engine.lease") && problems.contains("auth.mode"),
+        "{problems}"
+    );
+    said.add("the problems of a configuration", problems);
+
+    let stopped = run.scene.coordinator.stop(LONG).await;
+    assert!(stopped.success(), "{stopped:?}");
+    let log = run.scene.coordinator.log();
+    // What is searched was really said: the finest level, and the refusals.
+    assert!(
+        log.contains("\"TRACE\"") && log.contains("a request was turned away"),
+        "{log:.2000}"
+    );
+    said.add("the log", log);
+    said.add(
+        "the log of a database that is away",
+        without_database(&run.settings).await,
+    );
+    assert!(!run.issuer.asked().is_empty());
+
+    // A token is known by its signature; the rest of it is what anybody may read.
+    let signatures = tokens
+        .iter()
+        .map(|token| token.rsplit('.').next().unwrap().to_owned());
+    let mut secrets = secrets();
+    secrets.extend(signatures.map(|signature| ("a token", signature)));
+    said.has_none_of(&secrets);
+}
+
+/// Shows a credential wherever one can be shown, and where it should not be.
+async fn show(scene: &Scene, credential: &str, said: &mut Said) {
+    let url = scene.coordinator.url();
+    for (method, path, body) in [
+        (Method::GET, "/api/v1/sagas", ""),
+        (
+            Method::POST,
+            "/api/v1/sagas",
+            r#"{"definition":"told","input":{}}"#,
+        ),
+        (Method::POST, "/api/v1/sagas", "{"),
+        (Method::POST, "/api/v1/sagas/no-id/cancel", "{}"),
+        (Method::DELETE, "/api/v1/sagas", ""),
+        (Method::GET, "/nowhere", ""),
+    ] {
+        let request = scene.client.request(method, format!("{url}{path}"));
+        let request = request
+            .header("content-type", "application/json")
+            .bearer_auth(credential);
+        let answer = request.body(body).send().await.unwrap();
+        let headers = format!("{:?}", answer.headers());
+        said.add("an answer", headers + &answer.text().await.unwrap());
+    }
+    for wrong in [
+        format!("Basic {credential}"),
+        credential.to_owned(),
+        format!("Bearer a {credential}"),
+    ] {
+        let request = scene.client.get(format!("{url}/api/v1/sagas"));
+        let answer = request.header("authorization", wrong).send().await.unwrap();
+        said.add("an answer", answer.text().await.unwrap());
+    }
+    for arguments in [
+        &["list"][..],
+        &["get", "no-id"],
+        &["start", "told", "--wait"],
+    ] {
+        said.add("the command line", command(&url, credential, arguments));
+    }
+}
+
+/// Looks at what the coordinator keeps and shows of the run.
+async fn look_around(scene: &Scene, said: &mut Said) {
     let client = key("client");
     let settled = support::eventually("a saga that ended", LONG, async || {
         let path = "/api/v1/sagas?status=compensated&status=completed&status=failed";
@@ -249,45 +298,6 @@ async fn no_secret_is_shown_anywhere() {
     ] {
         said.add(table, rows(&scene.database, table).await);
     }
-    let printed = run.settings.printed_config();
-    assert!(
-        printed.contains("***") && printed.contains("client-key"),
-        "{printed}"
-    );
-    said.add("--print-config", printed);
-    let broken = run
-        .settings
-        .clone()
-        .key("engine.lease", "soon")
-        .key("auth.mode", "what");
-    let problems = broken.printed_config();
-    assert!(
-        problems.contains("engine.lease") && problems.contains("auth.mode"),
-        "{problems}"
-    );
-    said.add("the problems of a configuration", problems);
-
-    let stopped = run.scene.coordinator.stop(LONG).await;
-    assert!(stopped.success(), "{stopped:?}");
-    let log = run.scene.coordinator.log();
-    // What is searched was really said: the finest level, and the refusals.
-    assert!(
-        log.contains("\"TRACE\"") && log.contains("a request was turned away"),
-        "{log:.2000}"
-    );
-    said.add("the log", log);
-    said.add(
-        "the log of a database that is away",
-        without_database(&run.settings).await,
-    );
-    assert!(!run.issuer.asked().is_empty());
-
-    // A token is known by its signature; the rest of it is what anybody may read.
-    let signatures = tokens
-        .iter()
-        .map(|token| token.rsplit('.').next().unwrap().to_owned());
-    secrets.extend(signatures.map(|signature| ("a token", signature)));
-    said.has_none_of(&secrets);
 }
 
 /// What is said while the database cannot be reached.
