@@ -26,7 +26,7 @@ pub struct Settings {
     pub participants: Vec<(String, String)>,
     /// More keys, each with its path: `engine.lease`.
     pub keys: Vec<(String, String)>,
-    /// Variables of the environment that are no keys: `RUST_LOG`.
+    /// More variables of its environment, by their whole names.
     pub variables: Vec<(String, String)>,
     /// More arguments after `serve`.
     pub arguments: Vec<String>,
@@ -61,7 +61,7 @@ impl Settings {
         self
     }
 
-    /// With another variable of the environment.
+    /// With another variable in its environment: `OTEL_SERVICE_NAME`.
     #[must_use]
     pub fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.push((name.to_owned(), value.into()));
@@ -257,6 +257,16 @@ impl Coordinator {
         format!("http://127.0.0.1:{}{path}", self.management)
     }
 
+    /// What its management port answers, and with which status.
+    ///
+    /// # Errors
+    /// When nothing was answered.
+    pub async fn management(&self, path: &str) -> reqwest::Result<(u16, String)> {
+        let request = self.api().client().get(self.management_url(path));
+        let answer = request.timeout(Duration::from_secs(10)).send().await?;
+        Ok((answer.status().as_u16(), answer.text().await?))
+    }
+
     /// All that it wrote so far.
     #[must_use]
     pub fn log(&self) -> String {
@@ -333,7 +343,7 @@ fn launch(
     let errors = file.try_clone().expect("a log file");
     let inherited = std::env::vars_os().filter(|(name, _)| {
         let name = name.to_string_lossy();
-        !name.starts_with("AMENDS_") && name != "DATABASE_URL"
+        !name.starts_with("AMENDS_") && !name.starts_with("OTEL_") && name != "DATABASE_URL"
     });
     Command::new(&settings.binary)
         .arg("serve")
