@@ -73,6 +73,7 @@ struct Run {
     scene: Scene,
     settings: Settings,
     issuer: Scripted,
+    collector: Scripted,
     _probe: Scripted,
     _directory: tempfile::TempDir,
 }
@@ -92,6 +93,7 @@ async fn run() -> Run {
         )
     });
     let issuer = Scripted::start(|_| Reply::json(200, &jwks(&[Signer::Ec, Signer::Ed])));
+    let collector = Scripted::start(|_| Reply::http(200, &[], ""));
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("secret");
     std::fs::write(&file, FILE_SECRET).unwrap();
@@ -113,15 +115,17 @@ async fn run() -> Run {
         .key("auth.keys", configured_keys())
         .key("auth.jwt", configured_jwt(&source))
         .variable("PARTICIPANT_TOKEN", VARIABLE_SECRET)
+        .variable("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url(""))
         .variable(
             "OTEL_EXPORTER_OTLP_HEADERS",
-            format!("authorization=Bearer {OTLP_SECRET}"),
+            format!("authorization=Bearer%20{OTLP_SECRET}"),
         )
         .variable("RUST_LOG", "trace");
     Run {
         scene: Scene::start(settings.clone(), definitions, database).await,
         settings,
         issuer,
+        collector,
         _probe: probe,
         _directory: directory,
     }
@@ -201,6 +205,12 @@ async fn no_secret_is_shown_anywhere() {
         without_database(&run.settings).await,
     );
     assert!(!run.issuer.asked().is_empty());
+    let traced = run.collector.asked();
+    assert!(!traced.is_empty(), "nothing was traced");
+    for traced in traced {
+        assert!(traced.header("authorization").contains(OTLP_SECRET));
+        said.add("a trace", String::from_utf8_lossy(&traced.body));
+    }
 
     // A token is known by its signature; the rest of it is what anybody may read.
     let signatures = tokens
