@@ -13,12 +13,14 @@ pub mod error;
 pub mod gate;
 mod headers;
 mod management;
+mod measured;
 mod members;
 pub mod openapi;
 mod query;
 pub mod routes;
 mod sagas;
 mod start;
+pub mod tls;
 pub mod wire;
 
 use std::io;
@@ -30,13 +32,16 @@ use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App as ActixApp, HttpServer};
+use rustls::ServerConfig;
 
 use body::BodyRoom;
 
 use crate::definition::Surroundings;
-use crate::engine::{Engine, Lifecycle};
+use crate::engine::Engine;
 use crate::store::Store;
+use crate::telemetry::Metrics;
 use gate::Gate;
+pub use management::Management;
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -51,6 +56,8 @@ pub struct App {
     pub surroundings: Surroundings,
     /// The longest body that is taken, in bytes.
     pub body_max_bytes: usize,
+    /// Where answers are counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// How long an idle connection is kept: longer than the load balancers before it do, so that it
@@ -62,17 +69,23 @@ const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const SHUTDOWN_S: u64 = 2;
 
 /// The server of the API, on a socket that already listens. It runs when it is awaited, and stops
-/// through its handle.
+/// through its handle. With `tls` it speaks nothing else.
 ///
 /// # Errors
 /// When the socket cannot be used.
-pub fn serve(app: App, listener: TcpListener, workers: usize) -> io::Result<Server> {
+pub fn serve(
+    app: App,
+    listener: TcpListener,
+    tls: Option<ServerConfig>,
+    workers: usize,
+) -> io::Result<Server> {
+    routes::know(&app.metrics);
     let room = BodyRoom::new(app.body_max_bytes);
     let configure = move |config: &mut ServiceConfig| {
         config.app_data(room.clone());
         routes::configure(config);
     };
-    server(Data::new(app), listener, workers, configure)
+    server(Data::new(app), listener, tls, workers, configure)
 }
 
 /// The server of the management port, on a socket that already listens. It needs no engine, so it
@@ -80,13 +93,15 @@ pub fn serve(app: App, listener: TcpListener, workers: usize) -> io::Result<Serv
 ///
 /// # Errors
 /// When the socket cannot be used.
-pub fn serve_management(lifecycle: Arc<Lifecycle>, listener: TcpListener) -> io::Result<Server> {
-    server(Data::from(lifecycle), listener, 1, management::configure)
+pub fn serve_management(management: Management, listener: TcpListener) -> io::Result<Server> {
+    let data = Data::new(management);
+    server(data, listener, None, 1, management::configure)
 }
 
-fn server<T: Send + Sync + ?Sized + 'static>(
+fn server<T: Send + Sync + 'static>(
     data: Data<T>,
     listener: TcpListener,
+    tls: Option<ServerConfig>,
     workers: usize,
     configure: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
 ) -> io::Result<Server> {
@@ -94,6 +109,7 @@ fn server<T: Send + Sync + ?Sized + 'static>(
         ActixApp::new()
             .app_data(data.clone())
             .wrap(from_fn(edge::dress))
+            .wrap(from_fn(measured::measure))
             .configure(&configure)
     };
     let server = HttpServer::new(application)
@@ -103,7 +119,10 @@ fn server<T: Send + Sync + ?Sized + 'static>(
         .client_request_timeout(REQUEST_HEAD_TIMEOUT)
         .shutdown_timeout(SHUTDOWN_S)
         // Signals are the composition root's, which stops the engine first.
-        .disable_signals()
-        .listen(listener)?;
-    Ok(server.run())
+        .disable_signals();
+    let server = match tls {
+        Some(tls) => server.listen_rustls_0_23(listener, tls),
+        None => server.listen(listener),
+    };
+    Ok(server?.run())
 }

@@ -6,7 +6,10 @@
 //! that reads the environment.
 
 mod auth;
+mod customary;
 mod database;
+mod guards;
+mod jwt_keys;
 mod participant;
 mod problem;
 mod quantity;
@@ -14,8 +17,10 @@ mod secrets;
 mod section;
 mod shown;
 mod sources;
+mod telemetry;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -25,14 +30,18 @@ use std::path::PathBuf;
 use serde_json::Value;
 use url::Url;
 
-pub use auth::{Auth, Role};
+pub use auth::{ApiKey, Auth, Jwt, JwtKeys, KeyDigest, Role};
 pub use database::{Database, DatabaseKind, DatabaseUrl};
+pub use guards::{Bulkhead, CircuitBreaker, Guards, RateLimit};
+pub use jwt_keys::{KeyError, VerificationKey, VerificationKeys};
 pub use participant::{
     ClientIdentity, ClientTls, HttpTransport, Participant, RESPONSE_MAX_DEFAULT_BYTES,
     TIMEOUT_DEFAULT_MS, Transport, is_reserved_header,
 };
 pub use problem::{ConfigError, ConfigProblem};
 pub use sources::Sources;
+pub use telemetry::{LogFormat, Otlp, Telemetry};
+pub use tls::ServerTls;
 
 use crate::definition::{Surroundings, TransportKind};
 use quantity::{count, duration_from, duration_ms, size_bytes, truth};
@@ -53,7 +62,7 @@ pub struct Config {
     pub sagas: Sagas,
     /// The participants by name.
     pub participants: BTreeMap<String, Participant>,
-    /// Logs.
+    /// Logs and traces.
     pub telemetry: Telemetry,
     shown: Value,
 }
@@ -69,6 +78,8 @@ pub struct Server {
     pub body_max_bytes: usize,
     /// Where participants reach callbacks.
     pub public_url: Option<Url>,
+    /// TLS on the API's port; `None` is plain HTTP.
+    pub tls: Option<ServerTls>,
 }
 
 /// `engine`: how sagas are run.
@@ -93,24 +104,6 @@ pub struct Sagas {
     pub strict: bool,
 }
 
-/// `telemetry`: logs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Telemetry {
-    /// How log lines are written.
-    pub log: LogFormat,
-    /// Which are written, from `RUST_LOG` (`info` by default).
-    pub filter: String,
-}
-
-/// How log lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
-}
-
 impl Config {
     /// Reads the configuration.
     ///
@@ -118,9 +111,14 @@ impl Config {
     /// With every problem of every layer at once.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
-        let filter = sources.log_filter(&mut problems);
+        let surrounding = telemetry::Surrounding {
+            filter: sources.log_filter(&mut problems),
+            counts: sources.counts(),
+            queue_spans_max: sources.number("OTEL_BSP_MAX_QUEUE_SIZE"),
+            batch_spans_max: sources.number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE"),
+        };
         let mut root = Section::open("", Some(sources.merged(&mut problems)));
-        let config = read(&mut root, filter);
+        let config = read(&mut root, surrounding);
         let closed = root.close();
         problems.extend(closed.problems);
         if problems.is_empty() {
@@ -170,14 +168,14 @@ fn within<T>(root: &mut Section, key: &'static str, read: impl FnOnce(&mut Secti
     value
 }
 
-fn read(root: &mut Section, filter: String) -> Config {
+fn read(root: &mut Section, surrounding: telemetry::Surrounding) -> Config {
     let server = within(root, "server", read_server);
-    let (auth, auth_is_written) = within(root, "auth", read_auth);
+    let (auth, auth_is_written) = within(root, "auth", auth::read);
     if !server.listen.ip().to_canonical().is_loopback() && !auth_is_written {
         root.problem(
             "server.listen",
-            "opens the API to others without authentication; write `auth: { mode: none }` if \
-             that is meant",
+            "opens the API to others without authentication; configure `auth`, or write \
+             `auth: { mode: none }` if that is meant",
         );
     }
     let config = Config {
@@ -187,7 +185,9 @@ fn read(root: &mut Section, filter: String) -> Config {
         engine: within(root, "engine", read_engine),
         sagas: within(root, "sagas", read_sagas),
         participants: within(root, "participants", participant::read_all),
-        telemetry: within(root, "telemetry", |section| read_telemetry(section, filter)),
+        telemetry: within(root, "telemetry", |section| {
+            telemetry::read(section, surrounding)
+        }),
         shown: Value::Null,
     };
     refuse_what_comes_later(root);
@@ -234,8 +234,8 @@ fn read_server(section: &mut Section) -> Server {
         management: section.read("management", (local(8081), "127.0.0.1:8081"), address),
         body_max_bytes: section.read("max_body", (1 << 20, "1MiB"), size_bytes),
         public_url: section.read_optional("public_url", participant::http_url),
+        tls: tls::read(section),
     };
-    section.not_yet("tls", None);
     if server.listen == server.management && server.listen.port() != 0 {
         section.problem("management", "must not be the address of server.listen");
     }
@@ -250,18 +250,6 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     numeric.parse().map_err(|error| {
         format!("must be an IP address and a port, like 127.0.0.1:8080 or [::1]:8080: {error}")
     })
-}
-
-fn read_auth(section: &mut Section) -> (Auth, bool) {
-    let is_written = ["mode", "keys", "jwt"].iter().any(|key| section.has(key));
-    let auth = section.read("mode", (Auth::None, "none"), |text| match text {
-        "none" => Ok(Auth::None),
-        "keys" | "jwt" => Err(format!("{text} is not supported by this version yet")),
-        _ => Err("must be none".to_owned()),
-    });
-    section.not_yet("keys", None);
-    section.not_yet("jwt", None);
-    (auth, is_written)
 }
 
 fn read_engine(section: &mut Section) -> Engine {
@@ -295,14 +283,4 @@ fn read_sagas(section: &mut Section) -> Sagas {
         directory: section.read("directory", ("sagas".into(), "sagas"), directory),
         strict: section.read("strict", (false, "false"), truth),
     }
-}
-
-fn read_telemetry(section: &mut Section, filter: String) -> Telemetry {
-    let log = section.read("log", (LogFormat::Json, "json"), |text| match text {
-        "json" => Ok(LogFormat::Json),
-        "text" => Ok(LogFormat::Text),
-        _ => Err("must be json or text".to_owned()),
-    });
-    section.not_yet("otlp", None);
-    Telemetry { log, filter }
 }

@@ -7,12 +7,15 @@
 
 mod answer;
 mod client;
+pub mod guards;
 mod http;
 mod request;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod watched;
+
+pub use guards::{BreakerState, GuardReading};
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -127,6 +130,13 @@ impl Dispatcher {
     #[must_use]
     pub fn knows(&self, participant: &str) -> bool {
         self.participants.contains_key(participant)
+    }
+
+    /// How the guards of each configured participant stand, without those that wait in the journal.
+    pub fn guards(&self) -> impl Iterator<Item = GuardReading> {
+        self.participants
+            .keys()
+            .map(|participant| GuardReading::idle(participant))
     }
 
     /// When `attempt`, begun `now`, is given up: after its own time limit, or when the saga's time

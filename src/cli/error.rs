@@ -5,10 +5,14 @@ use std::io;
 use std::process::ExitCode;
 
 use super::client::ClientError;
+use crate::api::gate::KeySourceError;
+use crate::api::tls::TlsError;
 use crate::config::ConfigError;
 use crate::dispatch::DispatchError;
 use crate::engine::catalogue::CatalogueError;
 use crate::store::StoreError;
+use crate::telemetry::metrics::MetricsError;
+use crate::telemetry::traces::TracesError;
 
 /// Why a command could not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +41,18 @@ pub(super) enum CliError {
     /// Participants cannot be reached at all.
     #[error(transparent)]
     Dispatch(#[from] DispatchError),
+    /// The metrics could not be made: a bug.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// Traces cannot be sent where they are to go.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
+    /// The keys of tokens cannot be read.
+    #[error(transparent)]
+    Keys(#[from] KeySourceError),
+    /// TLS cannot be served.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Something could not be read, written or listened on.
     #[error("{what}")]
     Io {
@@ -66,13 +82,17 @@ impl CliError {
         match self {
             Self::OutputClosed => 0,
             Self::Usage(_) | Self::Config(_) => 2,
-            Self::Client(ClientError::Url { .. }) => 2,
+            Self::Client(ClientError::Url { .. } | ClientError::Trust { .. }) => 2,
             Self::Client(_)
             | Self::Store(_)
             | Self::SchemaBehind(_)
             | Self::Catalogue(_)
             | Self::BadDefinition
             | Self::Dispatch(_)
+            | Self::Metrics(_)
+            | Self::Traces(_)
+            | Self::Keys(_)
+            | Self::Tls(_)
             | Self::Io { .. }
             | Self::NoAnswer(_) => 1,
         }

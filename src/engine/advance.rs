@@ -2,15 +2,19 @@
 //! journal in the same moment, so that the journal has a saga's events in the order of their
 //! making; and only when they are durable do the calls that follow from them leave (I6).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Snapshot;
 use super::active::{Entry, EntryState};
+use super::audit::Told;
 use super::clock;
 use super::summary::{HORIZON_MS, Persisted, rest};
+use super::tally::Tally;
 use super::tenure::Tenure;
 use crate::saga::{Decision, InFlight, Input, Prepared, Rejection, Rest, Saga, decide};
 use crate::store::{self, AppendError, Appended, Receipt};
+use crate::telemetry::traces::trace_id;
 
 /// A decision that was given to the journal.
 pub(super) struct Submitted {
@@ -20,6 +24,16 @@ pub(super) struct Submitted {
     saga: Arc<Saga>,
     /// The calls that may leave when it is durable.
     calls: Vec<Prepared>,
+    /// What is counted when it is durable.
+    tally: Tally,
+}
+
+/// What belongs to a decision beside its events.
+pub(super) struct Beside {
+    /// With the start of a saga, and only with it.
+    pub(super) start: Option<store::StartRecord>,
+    /// Where the input came from, if from outside.
+    pub(super) remote: Option<IpAddr>,
 }
 
 /// Why an input was not taken.
@@ -31,12 +45,18 @@ pub(super) enum NotTaken {
 }
 
 impl Tenure {
-    /// Decides an input and gives the events to the journal.
+    /// Decides an input and gives the events to the journal. `remote` is where it came from, if
+    /// from outside.
     ///
     /// # Errors
     /// When the saga's state does not take the input, or the entry left memory; nothing has
     /// changed then.
-    pub(super) fn submit(&self, entry: &Entry, input: Input) -> Result<Submitted, NotTaken> {
+    pub(super) fn submit(
+        &self,
+        entry: &Entry,
+        input: Input,
+        remote: Option<IpAddr>,
+    ) -> Result<Submitted, NotTaken> {
         let now = clock::now();
         let mut state = entry.state.lock();
         if state.left {
@@ -51,7 +71,11 @@ impl Tenure {
         }
         let decision =
             decide(&entry.definition, &state.saga, input, now).map_err(NotTaken::Rejected)?;
-        Ok(self.record(entry, &mut state, decision, None))
+        let beside = Beside {
+            start: None,
+            remote,
+        };
+        Ok(self.record(entry, &mut state, decision, beside))
     }
 
     /// Gives the events of a decision to the journal. The caller holds the saga's lock.
@@ -60,8 +84,9 @@ impl Tenure {
         entry: &Entry,
         state: &mut EntryState,
         decision: Decision,
-        start: Option<store::StartRecord>,
+        beside: Beside,
     ) -> Submitted {
+        let Beside { start, remote } = beside;
         let Decision {
             events,
             saga,
@@ -69,11 +94,14 @@ impl Tenure {
         } = decision;
         let saga = Arc::new(saga);
         let calls = self.calls_to_send(entry, state, &saga, requests);
+        let before = start.is_none().then_some(&*state.saga);
+        let tally = Tally::of(&events, before, &saga);
         if events.is_empty() {
             return Submitted {
                 receipt: None,
                 saga: Arc::clone(&state.saga),
                 calls,
+                tally,
             };
         }
         let persisted = Persisted::of(&saga, !state.flying.is_empty(), saga.updated_at);
@@ -86,6 +114,15 @@ impl Tenure {
                 self.count_out();
             }
         }
+        let told = Told {
+            policy: self.parts.store.audit_policy(),
+            definition: &entry.definition,
+            before: &state.saga,
+            after: &saga,
+            events: &events,
+            remote,
+        };
+        let audit = told.records();
         let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
         let receipt = self.journal.append(store::Entry {
             saga: entry.id,
@@ -99,6 +136,7 @@ impl Tenure {
             },
             summary,
             start,
+            audit,
         });
         state.persisted = persisted;
         state.saga = Arc::clone(&saga);
@@ -106,6 +144,7 @@ impl Tenure {
             receipt: Some(receipt),
             saga,
             calls,
+            tally,
         }
     }
 
@@ -123,6 +162,7 @@ impl Tenure {
             receipt,
             saga,
             calls,
+            tally,
         } = submitted;
         let Some(receipt) = receipt else {
             let mut state = entry.state.lock();
@@ -142,6 +182,7 @@ impl Tenure {
             }
         };
         if let Appended::Written = appended {
+            self.count(entry, &saga, &tally);
             self.after_commit(entry, &saga);
         }
         let snapshot = Snapshot {
@@ -224,7 +265,14 @@ impl Tenure {
                     Ok(request) => calls.push(Prepared { call, request }),
                     Err(error) => {
                         // It rendered when it was decided, so the definition is not what it was.
-                        tracing::error!(saga_id = %entry.id, %error, "a request that was sent before cannot be rendered again");
+                        let step = entry.definition.step(call.step);
+                        tracing::error!(
+                            saga_id = %entry.id,
+                            trace_id = %trace_id(entry.id, &saga.started),
+                            step = step.map(|step| step.id.as_str()),
+                            %error,
+                            "a request that was sent before cannot be rendered again"
+                        );
                         state.flying.remove(&call);
                         self.set_aside(entry.id);
                     }
@@ -245,11 +293,11 @@ impl Tenure {
         match error {
             AppendError::Withdrawn | AppendError::Closed => {}
             AppendError::Fenced | AppendError::Clash => {
-                tracing::warn!(saga_id = %entry.id, %error, "another owner writes: this tenure ends");
+                tracing::warn!(saga_id = %entry.id, trace_id = %entry.trace_id(), %error, "another owner writes: this tenure ends");
                 self.ended.cancel();
             }
             AppendError::Rejected(_) => {
-                tracing::error!(saga_id = %entry.id, %error, "the database refuses this saga's events; it is set aside");
+                tracing::error!(saga_id = %entry.id, trace_id = %entry.trace_id(), %error, "the database refuses this saga's events; it is set aside");
                 self.set_aside(entry.id);
             }
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::active::Entry;
-use super::advance::counts;
+use super::advance::{Beside, counts};
 use super::summary::Persisted;
 use super::tenure::Tenure;
 use super::{Accepted, Engine, Idempotency, Snapshot, StartError, StartRequest, clock};
@@ -46,17 +46,24 @@ impl Engine {
             return Err(StartError::TooManySagas);
         }
         let idempotency = request.idempotency.clone();
+        let remote = request.actor.remote;
         let (decision, record) = begin(&definition, request);
         let withdrawn = Arc::clone(&record.withdrawn);
+        let beside = Beside {
+            start: Some(record),
+            remote,
+        };
         let begun = Arc::new(decision.saga.clone());
         let persisted = Persisted::of(&begun, true, begun.created_at);
-        let entry = Entry::new(definition, owned.shard, owned.fence, begun, persisted);
+        let metrics = self.parts.metrics.sagas_of(&definition);
+        let (shard, fence) = (owned.shard, owned.fence);
+        let entry = Entry::new(definition, shard, fence, metrics, begun, persisted);
         let (tell, told) = oneshot::channel();
         let task = make_durable(
             Arc::clone(&tenure),
             Arc::clone(&entry),
             decision,
-            record,
+            beside,
             tell,
         );
         tenure.spawn_for(entry.id, task);
@@ -174,13 +181,13 @@ async fn make_durable(
     tenure: Arc<Tenure>,
     entry: Arc<Entry>,
     decision: Decision,
-    record: StartRecord,
+    beside: Beside,
     tell: oneshot::Sender<Told>,
 ) {
     tenure.active.insert(Arc::clone(&entry));
     let submitted = {
         let mut state = entry.state.lock();
-        tenure.record(&entry, &mut state, decision, Some(record))
+        tenure.record(&entry, &mut state, decision, beside)
     };
     let durable = tokio::select! {
         biased;

@@ -84,6 +84,8 @@ pub fn decide(
     };
     match input {
         Input::Attempt(attempted) => deciding.attempt_ended(attempted),
+        Input::Held(held) => deciding.attempt_held(held),
+        Input::LetThrough { step, phase } => deciding.let_through(step, phase),
         Input::Wake => {}
         Input::Signal {
             name,
@@ -205,23 +207,37 @@ impl Deciding<'_> {
         self.emit(Event::SagaCompensating { failure });
         for step in self.steps() {
             match self.saga.step_state(step) {
-                StepState::Retrying(_) => {
-                    let error = self.last_error(step);
-                    self.emit(Event::StepUnknown { step, error });
+                StepState::Retrying(_) => self.end_as_unknown(step),
+                // One that was to begin anew after a `retry`, or that a guard held back.
+                StepState::Pending | StepState::Held(..) if self.may_be_done(step) => {
+                    self.end_as_unknown(step);
                 }
                 StepState::AwaitingSignal(_) | StepState::AwaitingTime(_) => {
                     self.emit(Event::StepSkipped { step });
                 }
                 StepState::Pending
+                | StepState::Held(..)
                 | StepState::Running
                 | StepState::Ended(_)
                 | StepState::Skipped
                 | StepState::Compensating(_)
                 | StepState::CompensationRetrying(..)
+                | StepState::CompensationHeld(..)
                 | StepState::Compensated(_)
                 | StepState::CompensationFailed(_) => {}
             }
         }
+    }
+
+    fn may_be_done(&self, step: StepIndex) -> bool {
+        self.saga
+            .record(step)
+            .is_some_and(super::state::StepRecord::may_be_done)
+    }
+
+    fn end_as_unknown(&mut self, step: StepIndex) {
+        let error = self.last_error(step);
+        self.emit(Event::StepUnknown { step, error });
     }
 
     fn time_is_up(&self) -> Failure {

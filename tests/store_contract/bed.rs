@@ -12,6 +12,7 @@ use amends::store::{
     AppendError, Appended, DatabaseSettings, Entry, Journal, Lease, ReplicaInfo, StartKey,
     StartRecord, Store, SummaryWrite, Transition,
 };
+use amends::telemetry::Metrics;
 use futures_util::FutureExt;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use tokio_util::sync::CancellationToken;
@@ -184,6 +185,7 @@ pub(crate) fn start(n: u32) -> Entry {
             labels: BTreeMap::new(),
             withdrawn: Arc::new(AtomicBool::new(false)),
         }),
+        audit: Vec::new(),
     }
 }
 
@@ -205,6 +207,7 @@ pub(crate) fn step(n: u32, seq: u64) -> Entry {
         transition: transition(n, seq, 1),
         summary: None,
         start: None,
+        audit: Vec::new(),
     }
 }
 
@@ -215,6 +218,10 @@ pub(crate) fn transition(n: u32, seq: u64, count: u32) -> Transition {
         events: format!(r#"[{{"type":"step_succeeded","note":"żółć \"{n}\" {seq}"}}]"#),
         count,
     }
+}
+
+pub(crate) fn metrics() -> Arc<Metrics> {
+    Arc::new(Metrics::new([]).unwrap())
 }
 
 impl Bed {
@@ -231,6 +238,7 @@ impl Bed {
         Journal::start(
             &self.store,
             Arc::clone(lease),
+            metrics(),
             &self.tracker,
             self.stop.child_token(),
         )

@@ -1,11 +1,14 @@
 //! The facts of a journal on the wire: one flat object each, steps by their ids, times in
 //! RFC 3339.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, RefBuilder, Schema, SchemaType, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::At;
 use super::saga::{ErrorView, FailureView, step_id};
@@ -15,8 +18,7 @@ use crate::definition::request::Phase;
 use crate::saga::{Event, Failure, Resolution, Started, StepError, Timestamp};
 
 /// One fact, numbered.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(example = examples::event, as = Event)]
+#[derive(Debug, Serialize)]
 pub struct EventView<'a> {
     /// Its number in the saga's journal, from 1.
     pub seq: u64,
@@ -52,6 +54,9 @@ pub struct Fact<'a> {
     /// When the next attempt is due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<At>,
+    /// The guard that holds it back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guard: Option<&'static str>,
     /// When a wait is over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<At>,
@@ -88,21 +93,63 @@ pub struct Fact<'a> {
     pub note: Option<&'a str>,
     /// With what the saga started.
     #[serde(flatten)]
+    #[schema(ignore)]
     pub start: Option<Start<'a>>,
 }
 
 /// With what a saga started.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Started)]
 pub struct Start<'a> {
+    /// The definition's name.
     definition: &'a str,
+    /// The definition's version.
     version: u32,
-    #[schema(required)]
+    /// The business key.
     key: Option<&'a str>,
+    /// Labels, the definition's and its own.
     labels: &'a BTreeMap<String, String>,
+    /// What the saga started with.
     input: &'a Value,
-    #[schema(required)]
+    /// When its time is up.
     deadline: Option<At>,
+}
+
+/// One flat object: what `flatten` makes of the three.
+impl PartialSchema for EventView<'_> {
+    fn schema() -> RefOr<Schema> {
+        let at = RefBuilder::new()
+            .ref_location_from_schema_name(At::name())
+            .description(Some("When it happened."));
+        let mut event = ObjectBuilder::new()
+            .schema_type(SchemaType::Type(Type::Object))
+            .description(Some(
+                "One fact of a saga's journal. Only the members of its type are there.",
+            ))
+            .property("seq", words::seq())
+            .property("at", at)
+            .required("seq")
+            .required("at")
+            .required("type")
+            .examples([examples::event()])
+            .build();
+        for part in [Fact::schema(), Start::schema()] {
+            if let RefOr::T(Schema::Object(part)) = part {
+                event.properties.extend(part.properties);
+            }
+        }
+        event.into()
+    }
+}
+
+impl ToSchema for EventView<'_> {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("Event")
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Fact::schemas(schemas);
+        Start::schemas(schemas);
+    }
 }
 
 impl<'a> EventView<'a> {
@@ -137,6 +184,10 @@ fn fact<'a>(definition: &'a Definition, event: &'a Event) -> Fact<'a> {
 }
 
 /// The facts about a step.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one arm an event, every variant named"
+)]
 fn fact_of_step<'a>(definition: &'a Definition, event: &'a Event) -> Option<Fact<'a>> {
     let at = |r#type, step| Fact {
         step: Some(step_id(definition, step)),
@@ -154,6 +205,19 @@ fn fact_of_step<'a>(definition: &'a Definition, event: &'a Event) -> Option<Fact
             Fact {
                 retry_at: Some(At(*retry_at)),
                 ..failed
+            }
+        }
+        Event::AttemptHeld {
+            step,
+            phase,
+            guard,
+            until,
+            sent: _,
+        } => {
+            let held = at("attempt_held", *step).phase(*phase).until(Some(*until));
+            Fact {
+                guard: Some(guard.as_str()),
+                ..held
             }
         }
         Event::WaitStarted { step, until } => at("wait_started", *step).until(*until),
@@ -267,6 +331,7 @@ fn fact_of_saga<'a>(definition: &'a Definition, event: &'a Event) -> Option<Fact
         }
         Event::AttemptStarted { .. }
         | Event::AttemptFailed { .. }
+        | Event::AttemptHeld { .. }
         | Event::WaitStarted { .. }
         | Event::DelayStarted { .. }
         | Event::SignalTaken { .. }

@@ -14,8 +14,8 @@ use crate::definition::model::{
 };
 use crate::definition::request::Phase;
 use crate::saga::{
-    ActionOutcome, Attempted, Command, Event, InFlight, Input, Outcome, Resolution, Rest, Status,
-    StepError, StepState, decide,
+    ActionOutcome, Attempted, Command, Event, Guard, HeldBack, InFlight, Input, Outcome,
+    Resolution, Rest, Status, StepError, StepState, decide,
 };
 
 /// Choices in a row; when they are used up, the first of everything is chosen.
@@ -126,7 +126,7 @@ impl History {
             self.ledger.settled_by_hand |= matches!(event, Event::StepResolved { .. });
         }
         // I8: the same once more changes nothing, but for the note that it came late.
-        if let Input::Attempt(_) = input {
+        if let Input::Attempt(_) | Input::Held(_) = input {
             let now = self.driven.now;
             let twice = decide(&self.driven.definition, &self.driven.saga, input, now).unwrap();
             let only_noted = twice
@@ -251,6 +251,49 @@ impl History {
         self.feed(Input::Attempt(attempted));
     }
 
+    /// A guard does not let an attempt out, perhaps one that the owner before had sent.
+    fn hold(&mut self, call: InFlight, choices: &mut Choices) {
+        let sent = choices.one_in(4);
+        if sent && call.phase == Phase::Action {
+            self.ledger.effects.entry(call.step).or_default().0 = true;
+        }
+        let guard = Guard::ALL[choices.below(3)];
+        let until = self.driven.now.plus_ms(1_000);
+        let before = self.driven.saga.steps[call.step.offset()].clone();
+        self.feed(Input::Held(HeldBack {
+            call,
+            guard,
+            until,
+            sent,
+        }));
+        let after = &self.driven.saga.steps[call.step.offset()];
+        let in_flight = self.driven.saga.in_flight().any(|flying| flying == call);
+        let ended = after.state.action_outcome().is_some() && call.phase == Phase::Action;
+        assert!(!in_flight, "held back and in flight: {after:?}");
+        assert_eq!(
+            after.attempt(call.phase) + 1,
+            call.attempt,
+            "an attempt was used up"
+        );
+        // Where it ended at once, its compensation has tries of its own.
+        assert!(
+            ended || after.tries + 1 == before.tries,
+            "a try was used up: {after:?}"
+        );
+        // Nobody was asked, so there is nothing to undo.
+        assert!(
+            !ended || before.attempts > 1 || after.may_be_sent,
+            "{after:?}"
+        );
+    }
+
+    fn let_through(&mut self, choices: &mut Choices) {
+        let step = choices.below(self.driven.definition.steps.len());
+        let phase = [Phase::Action, Phase::Compensation][choices.below(2)];
+        let step = StepIndex(u16::try_from(step).unwrap());
+        self.feed(Input::LetThrough { step, phase });
+    }
+
     fn command(&mut self, command: Command) {
         self.feed(Input::Command {
             command,
@@ -276,7 +319,11 @@ impl History {
 
     fn step(&mut self, choices: &mut Choices) {
         let flying: Vec<InFlight> = self.driven.saga.in_flight().collect();
-        match choices.below(16) {
+        match choices.below(19) {
+            16 | 17 if !flying.is_empty() => {
+                self.hold(flying[choices.below(flying.len())], choices)
+            }
+            18 => self.let_through(choices),
             0..=7 if !flying.is_empty() => {
                 let call = flying[choices.below(flying.len())];
                 let outcome = match choices.below(8) {
