@@ -1,6 +1,7 @@
 //! The HTTP API: handlers that parse, call the engine or the store's queries, and answer.
 //! It knows no brokers and nothing of how the journal is written.
 
+mod accept;
 mod actor;
 mod answer;
 mod body;
@@ -12,6 +13,7 @@ pub mod error;
 mod headers;
 mod management;
 mod members;
+mod publish;
 mod query;
 mod routes;
 mod sagas;

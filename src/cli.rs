@@ -8,6 +8,7 @@ mod arguments;
 mod check;
 mod client;
 mod coordinator;
+mod definitions;
 pub mod demo;
 mod error;
 mod fact;
@@ -79,6 +80,7 @@ fn runtime(command: &Command) -> Result<tokio::runtime::Runtime, CliError> {
         | Command::Retry(_)
         | Command::Resolve(_)
         | Command::Signal(_)
+        | Command::Definitions(_)
         | Command::Graph(_) => tokio::runtime::Builder::new_current_thread(),
     };
     builder
@@ -104,6 +106,7 @@ async fn run(command: Command) -> Result<Verdict, CliError> {
         Command::Retry(saga) => act::plain("retry", saga, output).await,
         Command::Resolve(resolve) => act::resolve(resolve, output).await,
         Command::Signal(signal) => act::signal(signal, output).await,
+        Command::Definitions(definitions) => definitions::run(definitions.command, output).await,
         Command::Graph(graph) => graph::run(graph, output).await,
     }
 }

@@ -124,7 +124,7 @@ pub struct Snapshot {
 pub struct StartRequest {
     /// The definition's name.
     pub definition: String,
-    /// A version; none is the newest.
+    /// A version; none is the newest that is not paused.
     pub version: Option<u32>,
     /// The business key.
     pub key: Option<String>,
@@ -175,6 +175,14 @@ pub enum StartError {
     /// No such definition, or no such version of it.
     #[error("there is no definition `{name}`{}", version.map(|v| format!(" with version {v}")).unwrap_or_default())]
     DefinitionNotFound {
+        /// What was asked for.
+        name: String,
+        /// The version asked for.
+        version: Option<u32>,
+    },
+    /// The version asked for takes no new starts, or none of them does.
+    #[error("the definition `{name}`{} is paused", version.map(|v| format!(" with version {v}")).unwrap_or_default())]
+    DefinitionPaused {
         /// What was asked for.
         name: String,
         /// The version asked for.
@@ -279,6 +287,10 @@ impl Engine {
             .stopping
             .tasks
             .spawn(ownership::own(Arc::clone(&parts)));
+        parts
+            .stopping
+            .tasks
+            .spawn(follow_publications(Arc::clone(&parts)));
         Self { parts }
     }
 
@@ -330,6 +342,19 @@ impl Engine {
         let _in_time = tokio::time::timeout(GIVE_BACK, tasks.wait()).await;
         hard.cancel();
         let _in_time = tokio::time::timeout(GIVE_BACK, tasks.wait()).await;
+    }
+}
+
+/// Learns what other replicas publish and pause, until the process stops.
+async fn follow_publications(parts: Arc<Parts>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(catalogue::REFRESH_EVERY) => {}
+            () = parts.stopping.stopped.cancelled() => return,
+        }
+        if let Err(error) = parts.catalogue.refresh().await {
+            tracing::debug!(%error, "the published definitions could not be looked at");
+        }
     }
 }
 

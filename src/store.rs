@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 
-pub use definitions::{Published, StoredDefinition};
+pub use definitions::{DefinitionState, NewDefinition, Published, Source};
 pub use error::StoreError;
 pub use journal::{AppendError, Appended, Counters, Entry, Journal, Receipt};
 pub use journal::{StartKey, StartRecord, SummaryWrite, Transition};

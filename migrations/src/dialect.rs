@@ -31,43 +31,7 @@ pub(crate) struct Table {
 /// Creates the table and its indices where they are absent.
 pub(crate) async fn create(manager: &SchemaManager<'_>, table: &Table) -> Result<(), DbErr> {
     let db = manager.get_connection();
-    let columns = match db.get_database_backend() {
-        DbBackend::Postgres => spell(
-            table.columns,
-            [
-                "uuid",
-                "bytea",
-                "varchar(255)",
-                "varchar(63)",
-                "text",
-                "boolean",
-                "false",
-            ],
-        ),
-        DbBackend::Sqlite => spell(
-            table.columns,
-            ["blob", "blob", "text", "text", "text", "boolean", "false"],
-        ),
-        DbBackend::MySql => {
-            let collation = collation(db).await?;
-            let name = format!("varchar(255) character set utf8mb4 collate {collation}");
-            let word = format!("varchar(63) character set utf8mb4 collate {collation}");
-            let text = "longtext character set utf8mb4 collate utf8mb4_bin";
-            spell(
-                table.columns,
-                [
-                    "binary(16)",
-                    "binary(32)",
-                    &name,
-                    &word,
-                    text,
-                    "boolean",
-                    "false",
-                ],
-            )
-        }
-    };
-    let mut body = columns;
+    let mut body = spelled(db, table.columns).await?;
     if db.get_database_backend() == DbBackend::MySql {
         // Inline, because MySQL has no CREATE INDEX IF NOT EXISTS and its DDL is not undone.
         for index in table.indices {
@@ -98,6 +62,63 @@ pub(crate) async fn create(manager: &SchemaManager<'_>, table: &Table) -> Result
         }
     }
     Ok(())
+}
+
+/// Adds a column where it is absent. `what` is its type and constraints, in the words of [`Table`].
+pub(crate) async fn add_column(
+    manager: &SchemaManager<'_>,
+    table: &str,
+    column: &str,
+    what: &str,
+) -> Result<(), DbErr> {
+    if manager.has_column(table, column).await? {
+        return Ok(());
+    }
+    let db = manager.get_connection();
+    let what = spelled(db, what).await?;
+    db.execute_unprepared(&format!("ALTER TABLE {table} ADD COLUMN {column} {what}"))
+        .await?;
+    Ok(())
+}
+
+/// Columns in the database's own words.
+async fn spelled(db: &SchemaManagerConnection<'_>, columns: &str) -> Result<String, DbErr> {
+    Ok(match db.get_database_backend() {
+        DbBackend::Postgres => spell(
+            columns,
+            [
+                "uuid",
+                "bytea",
+                "varchar(255)",
+                "varchar(63)",
+                "text",
+                "boolean",
+                "false",
+            ],
+        ),
+        DbBackend::Sqlite => spell(
+            columns,
+            ["blob", "blob", "text", "text", "text", "boolean", "false"],
+        ),
+        DbBackend::MySql => {
+            let collation = collation(db).await?;
+            let name = format!("varchar(255) character set utf8mb4 collate {collation}");
+            let word = format!("varchar(63) character set utf8mb4 collate {collation}");
+            let text = "longtext character set utf8mb4 collate utf8mb4_bin";
+            spell(
+                columns,
+                [
+                    "binary(16)",
+                    "binary(32)",
+                    &name,
+                    &word,
+                    text,
+                    "boolean",
+                    "false",
+                ],
+            )
+        }
+    })
 }
 
 fn spell(columns: &str, words: [&str; 7]) -> String {

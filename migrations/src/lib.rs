@@ -17,6 +17,7 @@ mod dialect;
 mod m20261121_000001_definitions;
 mod m20261121_000002_sagas;
 mod m20261121_000003_leases;
+mod m20261125_000005_definition_source;
 
 /// Every migration that this build knows, oldest first.
 pub struct Migrator;
@@ -27,6 +28,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000001_definitions::Migration),
             Box::new(m20261121_000002_sagas::Migration),
             Box::new(m20261121_000003_leases::Migration),
+            Box::new(m20261125_000005_definition_source::Migration),
         ]
     }
 }

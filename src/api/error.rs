@@ -8,6 +8,7 @@ use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETR
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 
+use crate::definition;
 use crate::engine::{CommandError, StartError};
 use crate::saga::Rejection;
 
@@ -66,10 +67,13 @@ error_codes! {
     PastPivot = "past_pivot" CONFLICT "The saga is past its pivot and only goes forward.";
     NotFailed = "not_failed" CONFLICT "The saga has not failed.";
     NotResolvable = "not_resolvable" CONFLICT "The step is not in a state that this outcome can settle.";
+    DefinitionPaused = "definition_paused" CONFLICT "The definition takes no new starts.";
+    VersionConflict = "version_conflict" CONFLICT "Another document is published under that name and version.";
     JournalUnreadable = "journal_unreadable" CONFLICT "The saga's journal cannot be read, so the saga is set aside.";
     PayloadTooLarge = "payload_too_large" PAYLOAD_TOO_LARGE "The body is longer than is taken.";
     UnsupportedMediaType = "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "The body is of a media type that this call does not take.";
     InputInvalid = "input_invalid" UNPROCESSABLE_ENTITY "The body is not what the call takes.";
+    DefinitionInvalid = "definition_invalid" UNPROCESSABLE_ENTITY "The definition has errors.";
     IdempotencyKeyReused = "idempotency_key_reused" UNPROCESSABLE_ENTITY "The idempotency key was used before with another body.";
     TooManySagas = "too_many_sagas" TOO_MANY_REQUESTS "As many sagas are active as may be.";
     TooManySignals = "too_many_signals" TOO_MANY_REQUESTS "As many signals of that name are kept as may be.";
@@ -99,6 +103,8 @@ pub struct ApiError {
     pub detail: Option<String>,
     /// What is wrong with the body, member by member.
     pub errors: Vec<BodyProblem>,
+    /// What a check found in a definition.
+    pub problems: Vec<definition::Problem>,
     /// The methods that the route takes, with `method_not_allowed`.
     pub allow: Option<&'static str>,
 }
@@ -124,6 +130,8 @@ pub(super) struct Problem<'a> {
     code: &'static str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [BodyProblem],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    problems: &'a [definition::Problem],
 }
 
 impl ApiError {
@@ -134,6 +142,7 @@ impl ApiError {
             code,
             detail: None,
             errors: Vec::new(),
+            problems: Vec::new(),
             allow: None,
         }
     }
@@ -155,6 +164,15 @@ impl ApiError {
         }
     }
 
+    /// A definition with errors; the problems tell of its warnings, too.
+    #[must_use]
+    pub fn definition_invalid(problems: Vec<definition::Problem>) -> Self {
+        Self {
+            problems,
+            ..Self::new(ErrorCode::DefinitionInvalid)
+        }
+    }
+
     /// The problem that is answered to a request for `instance`.
     pub(super) fn problem<'a>(&'a self, instance: &'a str) -> Problem<'a> {
         Problem {
@@ -165,6 +183,7 @@ impl ApiError {
             instance,
             code: self.code.as_str(),
             errors: &self.errors,
+            problems: &self.problems,
         }
     }
 
@@ -218,6 +237,9 @@ impl ApiError {
             }
             StartError::DefinitionNotFound { .. } => {
                 return Self::with(ErrorCode::DefinitionNotFound, error.to_string());
+            }
+            StartError::DefinitionPaused { .. } => {
+                return Self::with(ErrorCode::DefinitionPaused, error.to_string());
             }
             StartError::KeyReused => ErrorCode::IdempotencyKeyReused,
             StartError::TooManySagas => ErrorCode::TooManySagas,

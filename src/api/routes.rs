@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, Resource, Route, guard, web};
 
 use super::edge::not_found;
 use super::error::{ApiError, ErrorCode};
-use super::{commands, definitions, sagas, start};
+use super::{commands, definitions, publish, sagas, start};
 
 /// The routes of the API.
 pub(super) fn configure(config: &mut ServiceConfig) {
@@ -25,9 +25,16 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         .service(write("/sagas/{id}/retry").route(web::post().to(commands::retry)))
         .service(write("/sagas/{id}/steps/{step}/resolve").route(web::post().to(commands::resolve)))
         .service(write("/sagas/{id}/signals/{name}").route(web::post().to(commands::signal)))
-        .service(read("/definitions").route(reads().to(definitions::list)))
+        .service(
+            both("/definitions")
+                .route(reads().to(definitions::list))
+                .route(web::post().to(publish::publish)),
+        )
         .service(write("/definitions:check").route(web::post().to(definitions::check_only)))
         .service(read("/definitions/{name}").route(reads().to(definitions::newest)))
+        .service(read("/definitions/{name}/graph").route(reads().to(definitions::graph)))
+        .service(write("/definitions/{name}/pause").route(web::post().to(publish::pause)))
+        .service(write("/definitions/{name}/resume").route(web::post().to(publish::resume)))
         .service(
             read("/definitions/{name}/versions/{version}").route(reads().to(definitions::version)),
         );

@@ -1,6 +1,7 @@
 //! Looking at sagas: the list, one, its journal.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
@@ -65,19 +66,24 @@ pub(super) async fn events(app: Data<App>, request: HttpRequest) -> Result<HttpR
     let limit = parameters.limit()?;
     let EventCursor(after) = parameters.cursor()?.unwrap_or_default();
     let row = summary(&app, id).await?;
-    let published = app
-        .engine
-        .catalogue()
-        .find(&row.definition, Some(row.version));
-    let definition = published
-        .map(|published| published.definition)
-        .ok_or_else(|| ApiError::new(ErrorCode::JournalUnreadable))?;
+    let definition = definition_of(&app, &row).await?;
     let rows = app.store.transitions(id, after + 1, limit + 1).await?;
     let mut items: Vec<_> = rows.iter().flat_map(events_of).collect();
     items.retain(|item| item.seq > after);
     let next_cursor = cut(&mut items, limit).map(|last| last.seq.to_string());
     let items = items.iter().map(|item| item.view(&definition)).collect();
     Ok(answer::json(StatusCode::OK, &Page { items, next_cursor }))
+}
+
+/// The definition that a saga runs by.
+async fn definition_of(app: &App, row: &SummaryRow) -> Result<Arc<Definition>, ApiError> {
+    let catalogue = app.engine.catalogue();
+    let published = catalogue
+        .look_up(&row.definition, Some(row.version))
+        .await?;
+    published
+        .map(|published| published.definition)
+        .ok_or_else(|| ApiError::new(ErrorCode::JournalUnreadable))
 }
 
 async fn summary(app: &App, id: SagaId) -> Result<SummaryRow, ApiError> {

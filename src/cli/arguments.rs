@@ -1,9 +1,13 @@
 //! The command line, as clap reads it.
 
+mod definitions;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(super) use definitions::{Definitions, DefinitionsCommand, OneDefinition, Publish};
 
 /// A saga coordinator: every saga completes, or makes amends.
 #[derive(Debug, Parser)]
@@ -72,6 +76,9 @@ pub(super) enum Command {
         approved --payload '{\"by\": \"ann\"}'"
     )]
     Signal(Signal),
+    /// List, publish, pause and resume definitions.
+    #[command(after_help = "Example:\n    amends definitions publish sagas/*.yaml")]
+    Definitions(Definitions),
     /// Draw the steps of a definition.
     #[command(
         after_help = "Example:\n    amends graph sagas/travel_booking.yaml --format svg > t.svg"
@@ -322,7 +329,7 @@ pub(super) struct Graph {
     #[arg(long, value_enum, default_value_t = GraphFormat::Mermaid)]
     pub(super) format: GraphFormat,
     /// A published version; the newest when left out.
-    #[arg(long = "definition-version", value_name = "N")]
+    #[arg(long = "version", alias = "definition-version", value_name = "N")]
     pub(super) version: Option<u32>,
     /// Where the coordinator's API is.
     #[arg(

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder};
-use serde::Deserialize;
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
@@ -52,7 +52,7 @@ pub(super) enum ClientError {
 }
 
 /// An answer that says no.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 pub(super) struct Problem {
     /// The status.
     pub(super) status: u16,
@@ -63,10 +63,28 @@ pub(super) struct Problem {
     /// What is wrong with the body.
     #[serde(default)]
     pub(super) errors: Vec<MemberProblem>,
+    /// What was found in a definition.
+    #[serde(default)]
+    pub(super) problems: Vec<FoundProblem>,
+}
+
+/// One thing that was found in a definition.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+pub(super) struct FoundProblem {
+    /// The line, from 1.
+    pub(super) line: usize,
+    /// The column, from 1.
+    pub(super) column: usize,
+    /// `error` or `warning`.
+    pub(super) severity: String,
+    /// A stable word.
+    pub(super) code: String,
+    /// A sentence that says what to do.
+    pub(super) message: String,
 }
 
 /// One thing that is wrong with a body.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 pub(super) struct MemberProblem {
     /// Where.
     pub(super) pointer: String,
@@ -167,6 +185,15 @@ impl Client {
         &self,
         request: RequestBuilder,
     ) -> Result<T, ClientError> {
+        let (status, body) = self.exchange(request).await?;
+        serde_json::from_slice(&body).map_err(|_wrong| self.strange(status))
+    }
+
+    /// Sends a request; the status and the body of an answer that says yes.
+    pub(super) async fn exchange(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<(StatusCode, Vec<u8>), ClientError> {
         let unreachable = |source| ClientError::Unreachable {
             base: self.base.clone(),
             source,
@@ -174,16 +201,25 @@ impl Client {
         let answer = request.send().await.map_err(unreachable)?;
         let status = answer.status();
         let body = answer.bytes().await.map_err(unreachable)?;
-        let strange = || ClientError::Strange {
+        if status.is_success() {
+            return Ok((status, body.into()));
+        }
+        Err(self.refusal(status, &body))
+    }
+
+    /// What an answer that says no means.
+    fn refusal(&self, status: StatusCode, body: &[u8]) -> ClientError {
+        match serde_json::from_slice(body) {
+            Ok(problem) => ClientError::Refused(problem),
+            Err(_no_problem) => self.strange(status),
+        }
+    }
+
+    /// Whoever answered is no coordinator.
+    pub(super) fn strange(&self, status: StatusCode) -> ClientError {
+        ClientError::Strange {
             base: self.base.clone(),
             status: status.as_u16(),
-        };
-        if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|_wrong| strange());
-        }
-        match serde_json::from_slice(&body) {
-            Ok(problem) => Err(ClientError::Refused(problem)),
-            Err(_no_problem) => Err(strange()),
         }
     }
 }
@@ -210,6 +246,7 @@ mod tests {
                 pointer: "/input/total".to_owned(),
                 detail: "must be a number".to_owned(),
             }],
+            problems: Vec::new(),
         };
         assert_eq!(
             problem.to_string(),

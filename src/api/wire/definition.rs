@@ -9,9 +9,6 @@ use super::At;
 use crate::definition::Problem;
 use crate::engine::catalogue::Published;
 
-/// Where every definition comes from until they can be published over the API.
-const DIRECTORY: &str = "directory";
-
 /// A definition in a list.
 #[derive(Debug, Serialize)]
 pub struct Listed<'a> {
@@ -38,9 +35,9 @@ impl<'a> Listed<'a> {
         let newest = &published.last()?.definition;
         let version = |published: &Published| Version {
             version: published.definition.version,
-            paused: false,
+            paused: published.paused,
             published_at: At(published.published_at),
-            source: DIRECTORY,
+            source: published.source.as_str(),
         };
         Some(Self {
             name,
@@ -69,7 +66,7 @@ impl<'a> Document<'a> {
         Self {
             name: &published.definition.name,
             version: published.definition.version,
-            paused: false,
+            paused: published.paused,
             published_at: At(published.published_at),
             definition: &published.definition.document,
         }
