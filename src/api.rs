@@ -2,7 +2,7 @@
 //! It knows no brokers and nothing of how the journal is written.
 
 mod accept;
-mod actor;
+pub mod access;
 mod answer;
 mod body;
 mod commands;
@@ -10,12 +10,13 @@ mod definitions;
 mod digest;
 mod edge;
 pub mod error;
+pub mod gate;
 mod headers;
 mod management;
 mod members;
 mod publish;
 mod query;
-mod routes;
+pub mod routes;
 mod sagas;
 mod start;
 pub mod wire;
@@ -31,8 +32,9 @@ use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App as ActixApp, HttpServer};
 
 use crate::definition::Surroundings;
-use crate::engine::{Engine, Readiness};
+use crate::engine::{Engine, Lifecycle};
 use crate::store::Store;
+use gate::Gate;
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -41,6 +43,8 @@ pub struct App {
     pub engine: Engine,
     /// Answers queries.
     pub store: Store,
+    /// Lets requests in or not.
+    pub gate: Gate,
     /// What a definition's check is told of the configuration.
     pub surroundings: Surroundings,
     /// The longest body that is taken, in bytes.
@@ -64,16 +68,13 @@ pub fn serve(app: App, listener: TcpListener, workers: usize) -> io::Result<Serv
     server(Data::new(app), listener, workers, routes::configure)
 }
 
-/// Says whether this process may get traffic; asked at every probe.
-pub type ReadinessProbe = dyn Fn() -> Readiness + Send + Sync;
-
 /// The server of the management port, on a socket that already listens. It needs no engine, so it
 /// answers while the rest still starts.
 ///
 /// # Errors
 /// When the socket cannot be used.
-pub fn serve_management(probe: Arc<ReadinessProbe>, listener: TcpListener) -> io::Result<Server> {
-    server(Data::from(probe), listener, 1, management::configure)
+pub fn serve_management(lifecycle: Arc<Lifecycle>, listener: TcpListener) -> io::Result<Server> {
+    server(Data::from(lifecycle), listener, 1, management::configure)
 }
 
 fn server<T: Send + Sync + ?Sized + 'static>(

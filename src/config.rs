@@ -5,6 +5,7 @@
 //! built yet is a [`ConfigProblem`], and all of them are found at once. This is the one module
 //! that reads the environment.
 
+mod auth;
 mod database;
 mod participant;
 mod problem;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 use url::Url;
 
+pub use auth::{Auth, Role};
 pub use database::{Database, DatabaseKind, DatabaseUrl};
 pub use participant::{
     ClientIdentity, ClientTls, HttpTransport, Participant, RESPONSE_MAX_DEFAULT_BYTES,
@@ -67,13 +69,6 @@ pub struct Server {
     pub body_max_bytes: usize,
     /// Where participants reach callbacks.
     pub public_url: Option<Url>,
-}
-
-/// `auth`: who may call the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Auth {
-    /// Everybody who reaches it.
-    None,
 }
 
 /// `engine`: how sagas are run.

@@ -10,7 +10,9 @@ mod advance;
 mod calls;
 pub mod catalogue;
 pub mod clock;
+mod drain;
 mod inputs;
+mod lifecycle;
 mod ownership;
 mod recovery;
 mod start;
@@ -26,15 +28,16 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::definition::Definition;
 use crate::definition::input::InputProblem;
 use crate::dispatch::Dispatcher;
-use crate::saga::{Rejection, Saga};
-use crate::store::{ReplicaInfo, Store};
+use crate::saga::{Rejection, Saga, Timestamp};
+use crate::store::{self, AuditAction, AuditRecord, ReplicaInfo, Store};
 use catalogue::Catalogue;
+pub use drain::Drained;
+use drain::Stopping;
+pub use lifecycle::Lifecycle;
 use tenure::Tenure;
 
 /// Runs the sagas of this replica. Cheap to clone.
@@ -79,22 +82,6 @@ struct Parts {
     stopping: Stopping,
     tenure: RwLock<Option<Arc<Tenure>>>,
     database_up: AtomicBool,
-}
-
-/// How a process stops, step by step.
-struct Stopping {
-    /// No new starts, no new attempts.
-    draining: CancellationToken,
-    /// What is still under way is left to the next owner.
-    hard: CancellationToken,
-    /// The lease is given back.
-    stopped: CancellationToken,
-    /// The tasks that carry out calls.
-    calls: TaskTracker,
-    /// All other tasks.
-    tasks: TaskTracker,
-    /// Where the tasks run: the runtime that launched the engine, not that of whoever asks.
-    runtime: tokio::runtime::Handle,
 }
 
 impl Parts {
@@ -149,6 +136,21 @@ pub struct Actor {
     pub name: String,
     /// The address that the request came from; none for what the process does by itself.
     pub remote: Option<IpAddr>,
+}
+
+impl Actor {
+    /// The coordinator itself.
+    pub(crate) fn system() -> Self {
+        Self {
+            name: store::SYSTEM.to_owned(),
+            remote: None,
+        }
+    }
+
+    /// The audit of something that this one does.
+    fn record(&self, action: AuditAction, at: Timestamp) -> AuditRecord {
+        AuditRecord::new(action, at, &self.name, self.remote)
+    }
 }
 
 /// The idempotency key of a start.
@@ -266,14 +268,7 @@ impl Engine {
             catalogue,
             settings,
         } = parts;
-        let stopping = Stopping {
-            draining: CancellationToken::new(),
-            hard: CancellationToken::new(),
-            stopped: CancellationToken::new(),
-            calls: TaskTracker::new(),
-            tasks: TaskTracker::new(),
-            runtime: tokio::runtime::Handle::current(),
-        };
+        let stopping = Stopping::new(tokio::runtime::Handle::current());
         let parts = Arc::new(Parts {
             store,
             dispatcher,
@@ -313,36 +308,6 @@ impl Engine {
     pub fn catalogue(&self) -> &Catalogue {
         &self.parts.catalogue
     }
-
-    /// Stops: no new starts, no new attempts; exchanges under way are given until `drain_timeout`
-    /// to answer, what was not answered is left to the next owner, and the shards are given back.
-    /// No saga is ended or compensated because of it.
-    pub async fn drain(&self) {
-        let Stopping {
-            draining,
-            hard,
-            stopped,
-            calls,
-            tasks,
-            ..
-        } = &self.parts.stopping;
-        draining.cancel();
-        calls.close();
-        if tokio::time::timeout(self.parts.settings.drain_timeout, calls.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                "the drain's time is up; what was not answered is left to the next owner"
-            );
-        }
-        stopped.cancel();
-        tasks.close();
-        // Giving the shards back takes one transaction; a database that is away is not waited for.
-        let _in_time = tokio::time::timeout(GIVE_BACK, tasks.wait()).await;
-        hard.cancel();
-        let _in_time = tokio::time::timeout(GIVE_BACK, tasks.wait()).await;
-    }
 }
 
 /// Learns what other replicas publish and pause, until the process stops.
@@ -357,6 +322,3 @@ async fn follow_publications(parts: Arc<Parts>) {
         }
     }
 }
-
-/// How long the last steps of a drain may take.
-const GIVE_BACK: Duration = Duration::from_secs(2);

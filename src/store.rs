@@ -1,5 +1,5 @@
 //! What is durable: the journal and its group commit, the summaries that lists and recovery read,
-//! the published definitions, the leases. Nothing outside this layer knows SQL or SeaORM.
+//! the published definitions, the leases, the audit. Nothing outside this layer knows SQL or SeaORM.
 //!
 //! **A row of `saga_events` is a transition, not a fact.** It holds the facts that one input made,
 //! as a JSON array, under the sequence number of the first of them; so a step's result and the
@@ -9,6 +9,7 @@
 //! What differs between SQLite, PostgreSQL and MariaDB or MySQL is in `dialect`, in
 //! `journal/` (how a batch is written) and in the migrations.
 
+mod audit;
 mod definitions;
 mod dialect;
 mod error;
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 
+pub use audit::{AuditAction, AuditActions, AuditPolicy, AuditRecord, SYSTEM};
 pub use definitions::{DefinitionState, NewDefinition, Published, Source};
 pub use error::StoreError;
 pub use journal::{AppendError, Appended, Counters, Entry, Journal, Receipt};
@@ -65,6 +67,8 @@ pub struct Store {
     db: DatabaseConnection,
     url: Arc<str>,
     backend: Backend,
+    /// What of all that is done is written to the audit.
+    audit: AuditPolicy,
     /// Held as long as any clone lives, so that no second process opens the file.
     _lock: Option<Arc<FileLock>>,
 }
@@ -89,6 +93,7 @@ impl Store {
             db,
             url: Arc::from(settings.url.as_str()),
             backend,
+            audit: AuditPolicy::default(),
             _lock: lock,
         })
     }

@@ -23,6 +23,9 @@ pub(crate) struct Arguments {
     /// How many clients start sagas side by side.
     #[arg(long, default_value_t = 64)]
     pub(crate) clients: usize,
+    /// Measures each database twice in turns: as it ships, and with every guard and traces on.
+    #[arg(long)]
+    pub(crate) guarded: bool,
     /// How many sagas run alone, one after another, on PostgreSQL; 0 leaves that out.
     #[arg(long, default_value_t = 2_000)]
     lone: usize,
@@ -54,6 +57,8 @@ pub(crate) enum Role {
     Participants,
     /// The ceiling: makes a saga's calls and keeps nothing.
     Proxy,
+    /// Takes in traces and keeps nothing.
+    Collector,
 }
 
 /// A kind of database.
@@ -87,6 +92,15 @@ impl Arguments {
         }
     }
 
+    /// What each database is measured with.
+    pub(crate) fn trims(&self) -> &'static [Trim] {
+        if self.guarded {
+            &[Trim::Plain, Trim::Guarded]
+        } else {
+            &[Trim::Plain]
+        }
+    }
+
     /// How many sagas run alone.
     pub(crate) fn lone(&self) -> usize {
         if self.quick {
@@ -97,6 +111,15 @@ impl Arguments {
     }
 }
 
+/// What a coordinator is measured with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trim {
+    /// As it ships.
+    Plain,
+    /// With every guard on, none of which holds anything back, and every saga traced.
+    Guarded,
+}
+
 impl Kind {
     /// Its name in a report.
     pub(crate) fn name(self) -> &'static str {
@@ -104,6 +127,16 @@ impl Kind {
             Self::Sqlite => "SQLite",
             Self::Postgres => "PostgreSQL",
             Self::Mariadb => "MariaDB",
+        }
+    }
+
+    /// Its name in a report, measured so.
+    pub(crate) fn titled(self, trim: Trim) -> &'static str {
+        match (self, trim) {
+            (kind, Trim::Plain) => kind.name(),
+            (Self::Sqlite, Trim::Guarded) => "SQLite guarded, traced",
+            (Self::Postgres, Trim::Guarded) => "PostgreSQL guarded, traced",
+            (Self::Mariadb, Trim::Guarded) => "MariaDB guarded, traced",
         }
     }
 }

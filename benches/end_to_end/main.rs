@@ -37,6 +37,7 @@ fn main() -> Result<()> {
     };
     match arguments.role {
         Some(Role::Participants) => runtime()?.block_on(participants::serve()),
+        Some(Role::Collector) => runtime()?.block_on(participants::collect()),
         Some(Role::Proxy) => proxy::serve(&arguments.participants),
         None => runtime()?.block_on(async {
             // What was started is stopped where its values are dropped, so an interrupt must not

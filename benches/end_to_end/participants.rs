@@ -25,6 +25,18 @@ const REFUSAL: &str = r#"{"code":"no_capacity","title":"No carrier takes it toda
 
 /// Serves until the bench has ended.
 pub(crate) async fn serve() -> Result<()> {
+    listen(answer).await
+}
+
+/// The role `collector`: takes in whatever it is sent, until the bench has ended.
+pub(crate) async fn collect() -> Result<()> {
+    listen(take_in).await
+}
+
+async fn listen<F>(answer: fn(Request<Incoming>) -> F) -> Result<()>
+where
+    F: Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send + 'static,
+{
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     process::announce(listener.local_addr()?)?;
     let connections = TaskTracker::new();
@@ -39,6 +51,12 @@ pub(crate) async fn serve() -> Result<()> {
                 .ok();
         });
     }
+}
+
+async fn take_in(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    // A sender that goes away half-way is none of a collector's business.
+    request.into_body().collect().await.ok();
+    Ok(Response::new(Full::default()))
 }
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {

@@ -25,6 +25,7 @@ impl RoleProcess {
         let name = match role {
             Role::Participants => "participants",
             Role::Proxy => "proxy",
+            Role::Collector => "collector",
         };
         let child = Command::new(std::env::current_exe()?)
             .args(["--bench", "--role", name, "--participants", participants])

@@ -60,6 +60,9 @@ pub(crate) fn throughput(
         .collect::<Result<Vec<_>>>()?;
     line("both:");
     row("  refused over completed, a call", &per_call);
+    if arguments.guarded {
+        over_plain(databases)?;
+    }
     let payloads = definitions::input().to_string().len() + STEPS * participants::ANSWER.len();
     line(&format!(
         "Of the bytes stored, {payloads} a completed saga are its payloads (its input and {STEPS} \
@@ -67,6 +70,24 @@ pub(crate) fn throughput(
         STEPS + 1,
         STEPS + 6,
     ));
+    Ok(())
+}
+
+/// Prints what guards and traces cost: each database's two columns stand beside each other.
+fn over_plain(databases: &[Series]) -> Result<()> {
+    for (title, variant) in [
+        ("completed", Variant::Completed),
+        ("refused", Variant::Refused),
+    ] {
+        let mut cells = vec!["-".to_owned()];
+        for pair in databases.chunks(2) {
+            let plain = pair.first().context("a plain column")?;
+            for series in pair {
+                cells.push(ratio(series.of(variant), plain.of(variant), 1.0)?);
+            }
+        }
+        row(&format!("  over plain, {title}"), &cells);
+    }
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use support::coordinator::{Coordinator, Settings};
 
-use crate::arguments::{Arguments, Kind, Role};
+use crate::arguments::{Arguments, Kind, Role, Trim};
 use crate::client::client;
 use crate::database::Watched;
 use crate::definitions::{self, PARTICIPANTS, Variant};
@@ -72,21 +72,57 @@ impl Series {
 /// Measures everything, and prints it.
 pub(crate) async fn run(arguments: &Arguments, participants: &RoleProcess) -> Result<()> {
     let mut ceiling = Series::new("bare proxy");
-    let mut databases: Vec<(Kind, Series)> = arguments
+    let mut databases: Vec<(Kind, Trim, Series)> = arguments
         .databases
         .iter()
-        .map(|kind| (*kind, Series::new(kind.name())))
+        .flat_map(|kind| arguments.trims().iter().map(|trim| (*kind, *trim)))
+        .map(|(kind, trim)| (kind, trim, Series::new(kind.titled(trim))))
         .collect();
+    let collector = RoleProcess::start(Role::Collector, "")?;
+    let others = Others {
+        participants,
+        collector: &collector,
+    };
     for round in 1..=arguments.rounds() {
         report::progress(&format!("round {round}: the bare proxy"));
         ceiling.add(of_proxy(arguments, participants).await?);
-        for (kind, series) in &mut databases {
-            report::progress(&format!("round {round}: {}", kind.name()));
-            series.add(of_coordinator(arguments, participants, *kind).await?);
+        for (kind, trim, series) in &mut databases {
+            report::progress(&format!("round {round}: {}", series.name));
+            series.add(of_coordinator(arguments, &others, *kind, *trim).await?);
         }
     }
-    let databases: Vec<Series> = databases.into_iter().map(|(_, series)| series).collect();
+    let databases: Vec<Series> = databases.into_iter().map(|(_, _, series)| series).collect();
     report::throughput(arguments, &ceiling, &databases)
+}
+
+/// The processes that a coordinator talks to.
+struct Others<'a> {
+    participants: &'a RoleProcess,
+    collector: &'a RoleProcess,
+}
+
+/// Guards that are asked at every call and hold nothing back.
+const GUARDS: [(&str, &str); 7] = [
+    ("circuit_breaker.failure_rate", "0.5"),
+    ("circuit_breaker.consecutive_failures", "50"),
+    ("circuit_breaker.slow_call", "10s"),
+    ("bulkhead.max_concurrent", "1000"),
+    ("bulkhead.max_waiting", "10000"),
+    ("rate_limit.per_second", "1000000"),
+    ("rate_limit.burst", "100000"),
+];
+
+/// What is added to a coordinator as it ships.
+fn trimmed(settings: Settings, trim: Trim, collector: &str) -> Settings {
+    if trim == Trim::Plain {
+        return settings;
+    }
+    let guards = PARTICIPANTS
+        .iter()
+        .flat_map(|name| GUARDS.map(|(key, value)| (format!("participants.{name}.{key}"), value)));
+    guards
+        .fold(settings, |settings, (key, value)| settings.key(&key, value))
+        .key("telemetry.otlp.endpoint", collector)
 }
 
 /// A coordinator as it is shipped, with the bench's definitions and participants.
@@ -117,12 +153,14 @@ async fn of_proxy(arguments: &Arguments, participants: &RoleProcess) -> Result<[
 
 async fn of_coordinator(
     arguments: &Arguments,
-    participants: &RoleProcess,
+    others: &Others<'_>,
     kind: Kind,
+    trim: Trim,
 ) -> Result<[Figures; 2]> {
     let database = Watched::fresh(kind, arguments).await?;
     let directory = definitions::directory()?;
-    let settings = settings(database.url(), &directory, participants.url());
+    let settings = settings(database.url(), &directory, others.participants.url());
+    let settings = trimmed(settings, trim, others.collector.url());
     let coordinator = Coordinator::start(settings).await;
     let process = coordinator.process_id();
     let look = async || {

@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::Value;
 
 use super::App;
+use super::access::{Client, Operator};
 use super::answer;
 use super::body::Body;
 use super::error::{ApiError, BodyProblem};
@@ -31,8 +32,8 @@ const RESOLUTIONS: &[(&str, Resolution)] = &[
 
 /// `POST /sagas/{id}/cancel`
 pub(super) async fn cancel(
+    Operator(actor): Operator,
     app: Data<App>,
-    actor: Actor,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
@@ -47,8 +48,8 @@ pub(super) async fn cancel(
 
 /// `POST /sagas/{id}/suspend`
 pub(super) async fn suspend(
+    Operator(actor): Operator,
     app: Data<App>,
-    actor: Actor,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
@@ -57,8 +58,8 @@ pub(super) async fn suspend(
 
 /// `POST /sagas/{id}/resume`
 pub(super) async fn resume(
+    Operator(actor): Operator,
     app: Data<App>,
-    actor: Actor,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
@@ -67,8 +68,8 @@ pub(super) async fn resume(
 
 /// `POST /sagas/{id}/retry`
 pub(super) async fn retry(
+    Operator(actor): Operator,
     app: Data<App>,
-    actor: Actor,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
@@ -91,8 +92,8 @@ async fn plain(
 
 /// `POST /sagas/{id}/steps/{step}/resolve`
 pub(super) async fn resolve(
+    Operator(actor): Operator,
     app: Data<App>,
-    actor: Actor,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
@@ -121,8 +122,8 @@ pub(super) async fn resolve(
 
 /// `POST /sagas/{id}/signals/{name}`
 pub(super) async fn signal(
+    Client(actor): Client,
     app: Data<App>,
-    actor: Actor,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {

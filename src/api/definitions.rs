@@ -5,6 +5,7 @@ use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::App;
+use super::access::Reader;
 use super::body::{Body, is_json, parse};
 use super::error::{ApiError, ErrorCode};
 use super::query::Parameters;
@@ -24,7 +25,11 @@ const YAML: &[&str] = &[
 ];
 
 /// `GET /definitions`
-pub(super) async fn list(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn list(
+    _: Reader,
+    app: Data<App>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
     let parameters = Parameters::of(request.query_string(), &["limit", "cursor"])?;
     let limit = parameters.limit()?;
     let after: Option<String> = parameters.cursor()?;
@@ -46,13 +51,18 @@ pub(super) async fn list(app: Data<App>, request: HttpRequest) -> Result<HttpRes
 }
 
 /// `GET /definitions/{name}`
-pub(super) async fn newest(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn newest(
+    _: Reader,
+    app: Data<App>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
     let published = find(&app, &request, None).await?;
     Ok(answer::json(StatusCode::OK, &Document::of(&published)))
 }
 
 /// `GET /definitions/{name}/versions/{version}`
 pub(super) async fn version(
+    _: Reader,
     app: Data<App>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
@@ -74,7 +84,11 @@ const MERMAID: &str = "text/vnd.mermaid";
 const SVG: &str = "image/svg+xml";
 
 /// `GET /definitions/{name}/graph`
-pub(super) async fn graph(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn graph(
+    _: Reader,
+    app: Data<App>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
     let version = Parameters::of(request.query_string(), &["version"])?.version()?;
     let wanted = accept::best(&request, GRAPHS)?;
     let published = find(&app, &request, version).await?;
@@ -105,7 +119,11 @@ pub(super) async fn find(
 }
 
 /// `POST /definitions:check`
-pub(super) async fn check_only(app: Data<App>, body: Body) -> Result<HttpResponse, ApiError> {
+pub(super) async fn check_only(
+    _: Reader,
+    app: Data<App>,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
     let source = document(body)?;
     // A long document takes a while, and this thread has others to answer.
     let checked = web::block(move || check(&source, Some(&app.surroundings))).await;

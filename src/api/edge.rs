@@ -7,10 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
+use actix_web::web::Data;
 use actix_web::{Error, HttpRequest};
 
+use super::App;
 use super::error::{ApiError, ErrorCode};
 
 /// The header that names a request.
@@ -25,6 +28,7 @@ pub(super) async fn dress(
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let id = request_id(&request);
+    let app = request.app_data::<Data<App>>().cloned();
     let answer = next.call(request).await?;
     let mut answer = if answer.response().error().is_some() {
         problem(answer)
@@ -32,6 +36,11 @@ pub(super) async fn dress(
         answer
     };
     answer.headers_mut().insert(X_REQUEST_ID, id);
+    if app.is_some_and(|app| app.engine.is_draining()) {
+        // Whoever kept its connection to a replica that is stopping would meet its end.
+        let head = answer.response_mut().head_mut();
+        head.set_connection_type(ConnectionType::Close);
+    }
     Ok(answer)
 }
 

@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::Value;
 
 use super::App;
+use super::access::{Admin, Operator};
 use super::answer;
 use super::body::Body;
 use super::definitions::{document, find};
@@ -19,8 +20,8 @@ use crate::engine::catalogue::{Publication, Published};
 
 /// `POST /definitions`
 pub(super) async fn publish(
+    Admin(actor): Admin,
     app: Data<App>,
-    actor: Actor,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
     let source = document(body)?;
@@ -72,8 +73,8 @@ fn shown(status: StatusCode, published: &Published) -> HttpResponse {
 
 /// `POST /definitions/{name}/pause`
 pub(super) async fn pause(
+    Operator(actor): Operator,
     app: Data<App>,
-    actor: Actor,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
@@ -82,8 +83,8 @@ pub(super) async fn pause(
 
 /// `POST /definitions/{name}/resume`
 pub(super) async fn resume(
+    Operator(actor): Operator,
     app: Data<App>,
-    actor: Actor,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {

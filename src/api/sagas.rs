@@ -8,6 +8,7 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::App;
+use super::access::Reader;
 use super::answer;
 use super::error::{ApiError, ErrorCode};
 use super::query::{ListQuery, Parameters};
@@ -22,7 +23,11 @@ use crate::saga::{Event, SagaId, Timestamp};
 use crate::store::{StoreError, StoredTransition, SummaryRow};
 
 /// `GET /sagas`
-pub(super) async fn list(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn list(
+    _: Reader,
+    app: Data<App>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
     let query = ListQuery::read(request.query_string())?;
     // One more than is wanted tells whether there is a next page.
     let mut rows = if query.finds_nothing {
@@ -46,7 +51,11 @@ pub(super) fn cut<T>(items: &mut Vec<T>, limit: u64) -> Option<&T> {
 }
 
 /// `GET /sagas/{id}`
-pub(super) async fn get(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn get(
+    _: Reader,
+    app: Data<App>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
     let id = saga_id(&request)?;
     match app.engine.saga(id).await {
         Ok(snapshot) => Ok(answer::json(StatusCode::OK, &Whole::of(&snapshot))),
@@ -60,7 +69,11 @@ pub(super) async fn get(app: Data<App>, request: HttpRequest) -> Result<HttpResp
 }
 
 /// `GET /sagas/{id}/events`
-pub(super) async fn events(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn events(
+    _: Reader,
+    app: Data<App>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
     let id = saga_id(&request)?;
     let parameters = Parameters::of(request.query_string(), &["limit", "cursor"])?;
     let limit = parameters.limit()?;

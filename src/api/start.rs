@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::App;
+use super::access::Client;
 use super::answer;
 use super::body::Body;
 use super::digest::digest;
@@ -27,13 +28,16 @@ const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-repl
 
 /// `POST /sagas`
 pub(super) async fn start(
+    Client(actor): Client,
     app: Data<App>,
-    actor: Actor,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
     let key = headers::idempotency_key(&request)?;
     let wait = headers::wait(request.headers())?;
+    app.engine
+        .takes_starts()
+        .map_err(|error| ApiError::of_start(error, ""))?;
     let value = body.json()?;
     let idempotency = key.map(|key| Idempotency {
         key,
@@ -86,8 +90,8 @@ fn started(snapshot: &Snapshot, replayed: bool, settled: bool) -> HttpResponse {
 
 /// `POST /sagas:batch`
 pub(super) async fn batch(
+    Client(actor): Client,
     app: Data<App>,
-    actor: Actor,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {

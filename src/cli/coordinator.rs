@@ -1,7 +1,7 @@
 //! A coordinator put together: database, definitions, participants, engine, API.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
@@ -11,23 +11,24 @@ use tokio_util::task::TaskTracker;
 use tracing_subscriber::EnvFilter;
 
 use super::error::CliError;
+use crate::api::gate::Gate;
 use crate::api::{self, App};
 use crate::config::{Config, LogFormat};
 use crate::definition::Severity;
 use crate::dispatch::Dispatcher;
 use crate::engine::catalogue::{Catalogue, FileProblem};
-use crate::engine::{Engine, EngineParts, EngineSettings, Readiness};
+use crate::engine::{Engine, EngineParts, EngineSettings, Lifecycle};
 use crate::store::{DatabaseSettings, ReplicaInfo, Store, StoreError};
 
 /// The first wait for a database that does not answer.
 const DATABASE_WAIT_FIRST: Duration = Duration::from_millis(250);
 /// The longest wait between two tries.
 const DATABASE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long the API goes on answering `draining` at least, closing each connection with its answer,
+/// so that no client that is at work finds a connection gone under its request.
+const FAREWELL: Duration = Duration::from_millis(300);
 /// How many connections may wait to be taken.
 const BACKLOG: u32 = 1_024;
-
-/// What is known of the engine before there is one: the management port answers from the start.
-pub(super) type EngineCell = Arc<OnceLock<Engine>>;
 
 /// A coordinator that runs.
 pub(super) struct Coordinator {
@@ -43,7 +44,7 @@ impl Coordinator {
         config: &Config,
         store: Store,
         listener: TcpListener,
-        cell: &EngineCell,
+        lifecycle: &Lifecycle,
     ) -> Result<Self, CliError> {
         let catalogue = definitions(config, &store).await?;
         let dispatcher = Dispatcher::new(&config.participants)?;
@@ -54,11 +55,11 @@ impl Coordinator {
             catalogue,
             settings,
         };
-        let engine = Engine::launch(parts);
-        let engine = cell.get_or_init(|| engine).clone();
+        let engine = lifecycle.launched(Engine::launch(parts)).clone();
         let app = App {
             engine: engine.clone(),
             store: store.clone(),
+            gate: Gate::default(),
             surroundings: config.surroundings(),
             body_max_bytes: config.server.body_max_bytes,
         };
@@ -85,7 +86,7 @@ impl Coordinator {
 
     /// Stops: the engine first, so that whoever waits for a saga is answered, then the API.
     pub(super) async fn stop(self) {
-        self.engine.drain().await;
+        tokio::join!(self.engine.drain(), tokio::time::sleep(FAREWELL));
         self.api.stop(true).await;
         self.tasks.close();
         self.tasks.wait().await;
@@ -117,10 +118,11 @@ pub(super) struct Management {
 
 impl Management {
     /// Listens and answers.
-    pub(super) fn launch(address: SocketAddr, cell: &EngineCell) -> Result<Self, CliError> {
-        let cell = Arc::clone(cell);
-        let readiness = move || cell.get().map_or(Readiness::Standby, Engine::readiness);
-        let server = api::serve_management(Arc::new(readiness), listen(address)?)
+    pub(super) fn launch(
+        address: SocketAddr,
+        lifecycle: &Arc<Lifecycle>,
+    ) -> Result<Self, CliError> {
+        let server = api::serve_management(Arc::clone(lifecycle), listen(address)?)
             .map_err(|source| CliError::io("the management port cannot be served", source))?;
         let tasks = TaskTracker::new();
         let server = run(server, &tasks);

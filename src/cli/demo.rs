@@ -14,12 +14,12 @@ use tokio_util::task::TaskTracker;
 use super::Verdict;
 use super::arguments::Demo;
 use super::client::Client;
-use super::coordinator::{self, Coordinator, EngineCell, Signals};
+use super::coordinator::{self, Coordinator, Signals};
 use super::error::CliError;
 use super::output::{Output, Tone};
 use super::sample::{self, SAMPLES};
 use crate::config::{Config, LogFormat, Sources};
-use crate::engine::Readiness;
+use crate::engine::{Lifecycle, Readiness};
 use folder::Folder;
 use participants::Participants;
 
@@ -75,7 +75,7 @@ async fn show(
     let config = configuration(folder, &beside.participants, address)?;
     coordinator::log(LogFormat::Text, &config.telemetry.filter);
     let store = coordinator::database(&config).await?;
-    let coordinator = Coordinator::launch(&config, store, listener, &EngineCell::default()).await?;
+    let coordinator = Coordinator::launch(&config, store, listener, &Lifecycle::default()).await?;
     let url = format!("http://{address}");
     let client = Client::new(&url, None)?;
     introduce(&url, folder, &beside.participants, output)?;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::Verdict;
 use super::arguments::{Configured, Serve};
-use super::coordinator::{self, Coordinator, EngineCell, Management, Signals};
+use super::coordinator::{self, Coordinator, Management, Signals};
 use super::error::CliError;
 use super::output::Output;
 use crate::config::{Config, Sources};
+use crate::engine::Lifecycle;
 
 /// `amends serve`
 pub(super) async fn run(serve: Serve, mut output: Output) -> Result<Verdict, CliError> {
@@ -18,10 +19,10 @@ pub(super) async fn run(serve: Serve, mut output: Output) -> Result<Verdict, Cli
     }
     coordinator::log(config.telemetry.log, &config.telemetry.filter);
     let mut signals = Signals::listen()?;
-    let cell = EngineCell::default();
-    let management = Management::launch(config.server.management, &cell)?;
+    let lifecycle = Arc::new(Lifecycle::default());
+    let management = Management::launch(config.server.management, &lifecycle)?;
     let started = tokio::select! {
-        started = start(&config, &cell) => started?,
+        started = start(&config, &lifecycle) => started?,
         () = signals.next() => {
             tracing::info!("told to end before it had started");
             return Ok(Verdict::Yes);
@@ -44,7 +45,7 @@ pub(super) async fn run(serve: Serve, mut output: Output) -> Result<Verdict, Cli
     }
 }
 
-async fn start(config: &Config, cell: &EngineCell) -> Result<Coordinator, CliError> {
+async fn start(config: &Config, lifecycle: &Lifecycle) -> Result<Coordinator, CliError> {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         database = config.database.url.masked(),
@@ -52,7 +53,7 @@ async fn start(config: &Config, cell: &EngineCell) -> Result<Coordinator, CliErr
     );
     let store = coordinator::database(config).await?;
     let listener = coordinator::listen(config.server.listen)?;
-    let coordinator = Coordinator::launch(config, store, listener, &Arc::clone(cell)).await?;
+    let coordinator = Coordinator::launch(config, store, listener, lifecycle).await?;
     tracing::info!(
         api = %config.server.listen,
         management = %config.server.management,

@@ -19,7 +19,7 @@ use parking_lot::RwLock;
 use super::{Actor, clock};
 use crate::definition::{self, Definition, Surroundings};
 use crate::saga::Timestamp;
-use crate::store::{self, DefinitionState, NewDefinition, Source, Store, StoreError};
+use crate::store::{self, AuditAction, DefinitionState, NewDefinition, Source, Store, StoreError};
 
 pub use directory::FileProblem;
 
@@ -122,7 +122,11 @@ impl Catalogue {
             refreshed: tokio::sync::Mutex::new(0),
         };
         for (path, definition) in good {
-            match catalogue.write(&definition, Source::Directory).await? {
+            let own = Actor::system();
+            match catalogue
+                .write(&definition, Source::Directory, &own)
+                .await?
+            {
                 store::Published::New | store::Published::Same => {}
                 store::Published::Conflict => {
                     problems.push(directory::conflict(&path, &definition));
@@ -212,7 +216,7 @@ impl Catalogue {
         definition: &Definition,
         actor: &Actor,
     ) -> Result<Publication, StoreError> {
-        let written = self.write(definition, Source::Api).await?;
+        let written = self.write(definition, Source::Api, actor).await?;
         if written == store::Published::Conflict {
             return Ok(Publication::Conflict);
         }
@@ -244,7 +248,18 @@ impl Catalogue {
         paused: bool,
         actor: &Actor,
     ) -> Result<Option<Vec<Published>>, StoreError> {
-        let changed = self.store.pause_definition(name, version, paused).await?;
+        let action = if paused {
+            AuditAction::DefinitionPaused
+        } else {
+            AuditAction::DefinitionResumed
+        };
+        let record = actor
+            .record(action, clock::now())
+            .of_definition(name, version);
+        let changed = self
+            .store
+            .pause_definition(name, version, paused, &record)
+            .await?;
         let Some(changed) = changed else {
             return Ok(None);
         };
@@ -337,6 +352,7 @@ impl Catalogue {
         &self,
         definition: &Definition,
         source: Source,
+        actor: &Actor,
     ) -> Result<store::Published, StoreError> {
         let document = definition.document.to_string();
         let new = NewDefinition {
@@ -346,6 +362,9 @@ impl Catalogue {
             at: clock::now(),
             source,
         };
-        self.store.publish_definition(&new).await
+        let record = actor
+            .record(AuditAction::DefinitionPublished, new.at)
+            .of_definition(new.name, Some(new.version));
+        self.store.publish_definition(&new, &record).await
     }
 }

@@ -74,6 +74,19 @@ impl Engine {
         }
     }
 
+    /// Whether a start would be taken at this moment, as far as that does not depend on what is
+    /// started. It spares a replica that has too much to do the reading of what it would refuse.
+    ///
+    /// # Errors
+    /// `Draining`, `NotReady`, `DatabaseUnavailable`, `TooManySagas`.
+    pub fn takes_starts(&self) -> Result<(), StartError> {
+        if self.tenure_for_start()?.has_room() {
+            Ok(())
+        } else {
+            Err(StartError::TooManySagas)
+        }
+    }
+
     fn tenure_for_start(&self) -> Result<Arc<Tenure>, StartError> {
         if self.parts.stopping.draining.is_cancelled() {
             return Err(StartError::Draining);

@@ -121,6 +121,11 @@ impl Tenure {
             .is_ok()
     }
 
+    /// Whether admission would take another saga.
+    pub(super) fn has_room(&self) -> bool {
+        self.unfinished.load(Ordering::Relaxed) < self.parts.settings.active_sagas_max
+    }
+
     /// Counts sagas in, whatever the bound.
     pub(super) fn count_in(&self, sagas: usize) {
         self.unfinished.fetch_add(sagas, Ordering::Relaxed);

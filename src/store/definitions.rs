@@ -4,7 +4,7 @@
 use sea_orm::{ConnectionTrait, TransactionTrait, Value};
 
 use super::dialect::{column, number, text};
-use super::{Store, StoreError};
+use super::{AuditRecord, Store, StoreError, audit};
 use crate::saga::id::Timestamp;
 
 /// What publishing came to.
@@ -79,6 +79,7 @@ pub struct DefinitionState {
 
 impl Store {
     /// Publishes a version. Two at the same moment make one row, and both are told the truth.
+    /// Where it is new, `record` is written with it.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the database is away; [`StoreError::Unreadable`] when what
@@ -86,6 +87,7 @@ impl Store {
     pub async fn publish_definition(
         &self,
         new: &NewDefinition<'_>,
+        record: &AuditRecord,
     ) -> Result<Published, StoreError> {
         let (verb, absent) = self.backend.insert_where_absent();
         let sql = format!(
@@ -100,7 +102,14 @@ impl Store {
             new.source.as_str().into(),
         ];
         let statement = self.backend.statement(&sql, values);
-        if self.db.execute(statement).await?.rows_affected() == 1 {
+        let transaction = self.db.begin().await?;
+        let is_new = transaction.execute(statement).await?.rows_affected() == 1;
+        if is_new {
+            let record = std::slice::from_ref(record);
+            audit::write(&transaction, self.backend, self.audit, record).await?;
+        }
+        transaction.commit().await?;
+        if is_new {
             return Ok(Published::New);
         }
         let Some(stored) = self.definition_document(new.name, new.version).await? else {
@@ -164,7 +173,8 @@ impl Store {
     }
 
     /// Pauses a version, or all that are published under the name, or lets them take starts again.
-    /// `None` when there is no such version; else the versions that were not so before.
+    /// `None` when there is no such version; else the versions that were not so before, and where
+    /// there are any, `record` is written with the change.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the database is away; nothing has changed then.
@@ -173,6 +183,7 @@ impl Store {
         name: &str,
         version: Option<u32>,
         paused: bool,
+        record: &AuditRecord,
     ) -> Result<Option<Vec<u32>>, StoreError> {
         let mut sql = "SELECT version FROM definitions \
                        WHERE namespace = 'default' AND name = ?"
@@ -207,6 +218,10 @@ impl Store {
             if transaction.execute(statement).await?.rows_affected() == 1 {
                 changed.push(version);
             }
+        }
+        if !changed.is_empty() {
+            let record = std::slice::from_ref(record);
+            audit::write(&transaction, self.backend, self.audit, record).await?;
         }
         transaction.commit().await?;
         Ok(Some(changed))

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use amends::saga::id::Timestamp;
 use amends::store::{
-    DatabaseSettings, DefinitionState, NewDefinition, Published, Source, Store, StoreError,
+    AuditAction, AuditRecord, DatabaseSettings, DefinitionState, NewDefinition, Published, Source,
+    Store, StoreError,
 };
 use sea_orm::ConnectionTrait;
 
@@ -64,6 +65,7 @@ async fn replicas_that_migrate_at_once_take_turns(bed: Arc<Bed>) {
         "start_keys",
         "shards",
         "replicas",
+        "audit_log",
     ] {
         raw.execute_unprepared(&format!("DROP TABLE {table}"))
             .await
@@ -81,6 +83,7 @@ async fn replicas_that_migrate_at_once_take_turns(bed: Arc<Bed>) {
 async fn a_definition_is_published_once(bed: Arc<Bed>) {
     let at = Timestamp(1);
     let store = &bed.store;
+    let record = AuditRecord::new(AuditAction::DefinitionPublished, at, "ada", None);
     let publish = async |version, document| {
         let new = NewDefinition {
             name: "order",
@@ -89,7 +92,7 @@ async fn a_definition_is_published_once(bed: Arc<Bed>) {
             at,
             source: Source::Api,
         };
-        store.publish_definition(&new).await
+        store.publish_definition(&new, &record).await
     };
     assert_eq!(
         publish(1, r#"{"a":1,"b":[1]}"#).await.unwrap(),
@@ -125,6 +128,7 @@ async fn a_definition_is_published_once(bed: Arc<Bed>) {
 
 async fn a_definition_is_paused(bed: Arc<Bed>) {
     let store = &bed.store;
+    let record = AuditRecord::new(AuditAction::DefinitionPaused, Timestamp(1), "ada", None);
     for version in 1..=3 {
         let new = NewDefinition {
             name: "order",
@@ -134,13 +138,13 @@ async fn a_definition_is_paused(bed: Arc<Bed>) {
             source: Source::Directory,
         };
         assert_eq!(
-            store.publish_definition(&new).await.unwrap(),
+            store.publish_definition(&new, &record).await.unwrap(),
             Published::New
         );
     }
     let pause = async |version, paused| {
         store
-            .pause_definition("order", version, paused)
+            .pause_definition("order", version, paused, &record)
             .await
             .unwrap()
     };
@@ -162,7 +166,10 @@ async fn a_definition_is_paused(bed: Arc<Bed>) {
     assert_eq!(paused().await, [false, false, false]);
     assert_eq!(pause(Some(4), true).await, None);
     assert_eq!(
-        store.pause_definition("absent", None, true).await.unwrap(),
+        store
+            .pause_definition("absent", None, true, &record)
+            .await
+            .unwrap(),
         None
     );
 }
