@@ -20,6 +20,7 @@ mod narrate;
 mod output;
 mod sample;
 mod serve;
+mod sse;
 mod watch;
 
 use std::process::ExitCode;

@@ -19,6 +19,7 @@ mod start;
 mod summary;
 mod tenure;
 mod timers;
+pub mod watching;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -39,6 +40,7 @@ pub use drain::Drained;
 use drain::Stopping;
 pub use lifecycle::Lifecycle;
 use tenure::Tenure;
+use watching::Watchers;
 
 /// Runs the sagas of this replica. Cheap to clone.
 #[derive(Clone)]
@@ -81,6 +83,7 @@ struct Parts {
     settings: EngineSettings,
     stopping: Stopping,
     tenure: RwLock<Option<Arc<Tenure>>>,
+    watchers: Watchers,
     database_up: AtomicBool,
 }
 
@@ -276,6 +279,7 @@ impl Engine {
             settings,
             stopping,
             tenure: RwLock::new(None),
+            watchers: Watchers::default(),
             database_up: AtomicBool::new(true),
         });
         parts

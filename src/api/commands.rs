@@ -12,6 +12,9 @@ use super::body::Body;
 use super::error::{ApiError, BodyProblem};
 use super::headers;
 use super::members::{Length, Members, shallow};
+use super::openapi::parameters::{IdempotencyKey, SagaPath, SignalPath, StepPath};
+use super::openapi::problems;
+use super::openapi::requests::{CancelBody, EmptyBody, ResolveBody, SignalBody};
 use super::sagas::saga_id;
 use super::wire::saga::Summary;
 use crate::engine::{Actor, CommandError, Snapshot};
@@ -23,14 +26,28 @@ pub(super) const REASON_CHARS_MAX: usize = 4_096;
 pub(super) const NOTE_CHARS_MAX: usize = 4_096;
 
 /// How a step may be resolved.
-const RESOLUTIONS: &[(&str, Resolution)] = &[
+pub(super) const RESOLUTIONS: &[(&str, Resolution)] = &[
     ("succeeded", Resolution::Succeeded),
     ("skipped", Resolution::Skipped),
     ("refused", Resolution::Refused),
     ("compensated", Resolution::Compensated),
 ];
 
-/// `POST /sagas/{id}/cancel`
+/// Cancels a saga
+///
+/// What was done is undone. One that is compensating already stays as it is.
+#[utoipa::path(
+    post,
+    path = "/sagas/{id}/cancel",
+    tag = "commands",
+    operation_id = "cancelSaga",
+    params(SagaPath),
+    request_body = Option<CancelBody>,
+    responses(
+        (status = 202, description = "The saga as it is now.", body = Summary),
+        problems::Cancel,
+    ),
+)]
 pub(super) async fn cancel(
     Operator(actor): Operator,
     app: Data<App>,
@@ -46,7 +63,21 @@ pub(super) async fn cancel(
     Ok(accepted(&snapshot))
 }
 
-/// `POST /sagas/{id}/suspend`
+/// Suspends a saga
+///
+/// Attempts in flight finish; nothing new is sent until it is resumed.
+#[utoipa::path(
+    post,
+    path = "/sagas/{id}/suspend",
+    tag = "commands",
+    operation_id = "suspendSaga",
+    params(SagaPath),
+    request_body = Option<EmptyBody>,
+    responses(
+        (status = 202, description = "The saga as it is now.", body = Summary),
+        problems::Suspend,
+    ),
+)]
 pub(super) async fn suspend(
     Operator(actor): Operator,
     app: Data<App>,
@@ -56,7 +87,19 @@ pub(super) async fn suspend(
     plain(&app, actor, &request, &body, Command::Suspend).await
 }
 
-/// `POST /sagas/{id}/resume`
+/// Resumes a suspended saga
+#[utoipa::path(
+    post,
+    path = "/sagas/{id}/resume",
+    tag = "commands",
+    operation_id = "resumeSaga",
+    params(SagaPath),
+    request_body = Option<EmptyBody>,
+    responses(
+        (status = 202, description = "The saga as it is now.", body = Summary),
+        problems::Resume,
+    ),
+)]
 pub(super) async fn resume(
     Operator(actor): Operator,
     app: Data<App>,
@@ -66,7 +109,21 @@ pub(super) async fn resume(
     plain(&app, actor, &request, &body, Command::Resume).await
 }
 
-/// `POST /sagas/{id}/retry`
+/// Retries what stopped a failed saga
+///
+/// With a fresh set of attempts.
+#[utoipa::path(
+    post,
+    path = "/sagas/{id}/retry",
+    tag = "commands",
+    operation_id = "retrySaga",
+    params(SagaPath),
+    request_body = Option<EmptyBody>,
+    responses(
+        (status = 202, description = "The saga as it is now.", body = Summary),
+        problems::Retry,
+    ),
+)]
 pub(super) async fn retry(
     Operator(actor): Operator,
     app: Data<App>,
@@ -90,7 +147,21 @@ async fn plain(
     Ok(accepted(&snapshot))
 }
 
-/// `POST /sagas/{id}/steps/{step}/resolve`
+/// Settles a step by hand
+///
+/// Says how a person has settled a step that stopped its saga; the saga goes on from there.
+#[utoipa::path(
+    post,
+    path = "/sagas/{id}/steps/{step}/resolve",
+    tag = "commands",
+    operation_id = "resolveStep",
+    params(SagaPath, StepPath),
+    request_body = ResolveBody,
+    responses(
+        (status = 202, description = "The saga as it is now.", body = Summary),
+        problems::Resolve,
+    ),
+)]
 pub(super) async fn resolve(
     Operator(actor): Operator,
     app: Data<App>,
@@ -120,7 +191,22 @@ pub(super) async fn resolve(
     Ok(accepted(&snapshot))
 }
 
-/// `POST /sagas/{id}/signals/{name}`
+/// Sends a signal
+///
+/// The payload is for the `wait` step of that name. It is kept when it comes before the step
+/// does, up to 100 of them.
+#[utoipa::path(
+    post,
+    path = "/sagas/{id}/signals/{name}",
+    tag = "commands",
+    operation_id = "signalSaga",
+    params(SagaPath, SignalPath, IdempotencyKey),
+    request_body = Option<SignalBody>,
+    responses(
+        (status = 202, description = "The saga as it is now.", body = Summary),
+        problems::Signal,
+    ),
+)]
 pub(super) async fn signal(
     Client(actor): Client,
     app: Data<App>,

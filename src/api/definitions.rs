@@ -8,10 +8,12 @@ use super::App;
 use super::access::Reader;
 use super::body::{Body, is_json, parse};
 use super::error::{ApiError, ErrorCode};
+use super::openapi::parameters::{DefinitionPath, Limit, NameCursor, VersionPath, VersionQuery};
+use super::openapi::problems;
 use super::query::Parameters;
 use super::sagas::cut;
 use super::wire::Page;
-use super::wire::definition::{CheckResult, Document, Listed};
+use super::wire::definition::{CheckResult, Document, Finding, Graph, Listed};
 use super::{accept, answer};
 use crate::definition::{check, graph};
 use crate::engine::catalogue::Published;
@@ -24,7 +26,20 @@ const YAML: &[&str] = &[
     "text/x-yaml",
 ];
 
-/// `GET /definitions`
+/// Lists definitions
+///
+/// By name, each with its versions.
+#[utoipa::path(
+    get,
+    path = "/definitions",
+    tag = "definitions",
+    operation_id = "listDefinitions",
+    params(Limit, NameCursor),
+    responses(
+        (status = 200, description = "A page of definitions.", body = Page<Listed>),
+        problems::ListDefinitions,
+    ),
+)]
 pub(super) async fn list(
     _: Reader,
     app: Data<App>,
@@ -50,7 +65,18 @@ pub(super) async fn list(
     ))
 }
 
-/// `GET /definitions/{name}`
+/// The newest version of a definition
+#[utoipa::path(
+    get,
+    path = "/definitions/{name}",
+    tag = "definitions",
+    operation_id = "getDefinition",
+    params(DefinitionPath),
+    responses(
+        (status = 200, description = "The definition.", body = Document),
+        problems::GetDefinition,
+    ),
+)]
 pub(super) async fn newest(
     _: Reader,
     app: Data<App>,
@@ -60,7 +86,18 @@ pub(super) async fn newest(
     Ok(answer::json(StatusCode::OK, &Document::of(&published)))
 }
 
-/// `GET /definitions/{name}/versions/{version}`
+/// One version of a definition
+#[utoipa::path(
+    get,
+    path = "/definitions/{name}/versions/{version}",
+    tag = "definitions",
+    operation_id = "getDefinitionVersion",
+    params(DefinitionPath, VersionPath),
+    responses(
+        (status = 200, description = "The definition.", body = Document),
+        problems::GetVersion,
+    ),
+)]
 pub(super) async fn version(
     _: Reader,
     app: Data<App>,
@@ -83,7 +120,24 @@ const JSON: &str = "application/json";
 const MERMAID: &str = "text/vnd.mermaid";
 const SVG: &str = "image/svg+xml";
 
-/// `GET /definitions/{name}/graph`
+/// The steps of a definition as a graph
+///
+/// As JSON, as Mermaid's text or as a picture, by `Accept`.
+#[utoipa::path(
+    get,
+    path = "/definitions/{name}/graph",
+    tag = "definitions",
+    operation_id = "getGraph",
+    params(DefinitionPath, VersionQuery),
+    responses(
+        (status = 200, description = "The graph.", content(
+            (Graph = "application/json"),
+            (String = "text/vnd.mermaid"),
+            (String = "image/svg+xml"),
+        )),
+        problems::GetGraph,
+    ),
+)]
 pub(super) async fn graph(
     _: Reader,
     app: Data<App>,
@@ -118,7 +172,20 @@ pub(super) async fn find(
     })
 }
 
-/// `POST /definitions:check`
+/// Checks a definition
+///
+/// Nothing is published.
+#[utoipa::path(
+    post,
+    path = "/definitions:check",
+    tag = "definitions",
+    operation_id = "checkDefinition",
+    request_body(content((String = "application/yaml"), (Value = "application/json"))),
+    responses(
+        (status = 200, description = "What was found.", body = CheckResult),
+        problems::CheckDefinition,
+    ),
+)]
 pub(super) async fn check_only(
     _: Reader,
     app: Data<App>,
@@ -127,9 +194,8 @@ pub(super) async fn check_only(
     let source = document(body)?;
     // A long document takes a while, and this thread has others to answer.
     let checked = web::block(move || check(&source, Some(&app.surroundings))).await;
-    let problems = checked
-        .map_err(|_cancelled| ApiError::new(ErrorCode::Internal))?
-        .problems;
+    let checked = checked.map_err(|_cancelled| ApiError::new(ErrorCode::Internal))?;
+    let problems = checked.problems.iter().map(Finding::from).collect();
     Ok(answer::json(StatusCode::OK, &CheckResult { problems }))
 }
 

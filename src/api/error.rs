@@ -7,7 +7,10 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::openapi::{examples, words};
+use super::wire::definition::Finding;
 use crate::definition;
 use crate::engine::{CommandError, StartError};
 use crate::saga::Rejection;
@@ -76,6 +79,7 @@ error_codes! {
     DefinitionInvalid = "definition_invalid" UNPROCESSABLE_ENTITY "The definition has errors.";
     IdempotencyKeyReused = "idempotency_key_reused" UNPROCESSABLE_ENTITY "The idempotency key was used before with another body.";
     TooManySagas = "too_many_sagas" TOO_MANY_REQUESTS "As many sagas are active as may be.";
+    TooManyStreams = "too_many_streams" TOO_MANY_REQUESTS "As many event streams are open as may be.";
     TooManySignals = "too_many_signals" TOO_MANY_REQUESTS "As many signals of that name are kept as may be.";
     Internal = "internal" INTERNAL_SERVER_ERROR "Something went wrong that should not have: a bug.";
     NotReady = "not_ready" SERVICE_UNAVAILABLE "This replica cannot change that saga now.";
@@ -84,7 +88,7 @@ error_codes! {
 }
 
 /// One thing that is wrong with a body.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct BodyProblem {
     /// A JSON pointer from the body's root, empty for the root itself.
     pub pointer: String,
@@ -119,19 +123,31 @@ impl fmt::Display for ApiError {
     }
 }
 
-/// An error as the client sees it.
-#[derive(Serialize)]
+/// An error as the client sees it (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(example = examples::problem)]
 pub(super) struct Problem<'a> {
+    /// `urn:amends:error:` and the code.
+    #[schema(pattern = "^urn:amends:error:[a-z_]+$")]
     r#type: String,
+    /// The code's sentence.
     title: &'static str,
+    /// The HTTP status.
     status: u16,
+    /// What is wrong this time.
     detail: &'a str,
+    /// The path that was called.
     instance: &'a str,
+    /// A stable word, for clients to switch on.
+    #[schema(schema_with = words::error_code)]
     code: &'static str,
+    /// What is wrong with the body, member by member.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [BodyProblem],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    problems: &'a [definition::Problem],
+    /// What a check found in a definition, with `definition_invalid`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    problems: Vec<Finding<'a>>,
 }
 
 impl ApiError {
@@ -183,7 +199,7 @@ impl ApiError {
             instance,
             code: self.code.as_str(),
             errors: &self.errors,
-            problems: &self.problems,
+            problems: self.problems.iter().map(Finding::from).collect(),
         }
     }
 

@@ -13,12 +13,35 @@ use super::body::Body;
 use super::definitions::{document, find};
 use super::error::{ApiError, BodyProblem, ErrorCode};
 use super::members::Members;
+use super::openapi::parameters::DefinitionPath;
+use super::openapi::problems;
+use super::openapi::requests::PauseBody;
 use super::wire::definition::{Document, Listed};
 use crate::definition::{Checked, Severity, check, unsupported};
 use crate::engine::Actor;
 use crate::engine::catalogue::{Publication, Published};
 
-/// `POST /definitions`
+/// Publishes a definition
+///
+/// A published version never changes. The same again is answered with what is there.
+#[utoipa::path(
+    post,
+    path = "/definitions",
+    tag = "definitions",
+    operation_id = "publishDefinition",
+    request_body(content((String = "application/yaml"), (Value = "application/json"))),
+    responses(
+        (
+            status = 201, description = "It is published.", body = Document,
+            headers(("Location" = String, description = "Where it is.")),
+        ),
+        (
+            status = 200, description = "The same was published before.", body = Document,
+            headers(("Location" = String, description = "Where it is.")),
+        ),
+        problems::PublishDefinition,
+    ),
+)]
 pub(super) async fn publish(
     Admin(actor): Admin,
     app: Data<App>,
@@ -71,7 +94,22 @@ fn shown(status: StatusCode, published: &Published) -> HttpResponse {
     answer
 }
 
-/// `POST /definitions/{name}/pause`
+/// Pauses a definition
+///
+/// That version, or every one, takes no new starts. Sagas that run go on; other replicas learn of
+/// it within a few seconds.
+#[utoipa::path(
+    post,
+    path = "/definitions/{name}/pause",
+    tag = "definitions",
+    operation_id = "pauseDefinition",
+    params(DefinitionPath),
+    request_body = Option<PauseBody>,
+    responses(
+        (status = 200, description = "The definition with its versions.", body = Listed),
+        problems::PauseDefinition,
+    ),
+)]
 pub(super) async fn pause(
     Operator(actor): Operator,
     app: Data<App>,
@@ -81,7 +119,21 @@ pub(super) async fn pause(
     set_paused(&app, &actor, &request, &body, true).await
 }
 
-/// `POST /definitions/{name}/resume`
+/// Resumes a definition
+///
+/// That version, or every one, takes new starts again.
+#[utoipa::path(
+    post,
+    path = "/definitions/{name}/resume",
+    tag = "definitions",
+    operation_id = "resumeDefinition",
+    params(DefinitionPath),
+    request_body = Option<PauseBody>,
+    responses(
+        (status = 200, description = "The definition with its versions.", body = Listed),
+        problems::PauseDefinition,
+    ),
+)]
 pub(super) async fn resume(
     Operator(actor): Operator,
     app: Data<App>,

@@ -16,7 +16,7 @@ pub(super) const LIMIT_DEFAULT: u64 = 50;
 /// The most items that a page can have.
 pub(super) const LIMIT_MAX: u64 = 500;
 /// The longest value that a text parameter can have, in characters: no stored text is longer.
-const TEXT_CHARS_MAX: usize = 255;
+pub(super) const TEXT_CHARS_MAX: usize = 255;
 
 /// The parameters of a query, taken out one by one.
 pub(super) struct Parameters {

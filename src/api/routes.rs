@@ -13,10 +13,10 @@ use actix_web::{
 use super::access::{Access, Admits, admit};
 use super::edge::not_found;
 use super::error::{ApiError, ErrorCode};
-use super::{commands, definitions, publish, sagas, start};
+use super::{commands, definitions, docs, journal, openapi, publish, sagas, start};
 
 /// What begins the path of nearly every route.
-const BASE: &str = "/api/v1";
+pub(super) const BASE: &str = "/api/v1";
 
 /// The method of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub fn table() -> Vec<Endpoint> {
         endpoint(Get, "/api/v1/sagas", sagas::list),
         endpoint(Post, "/api/v1/sagas:batch", start::batch),
         endpoint(Get, "/api/v1/sagas/{id}", sagas::get),
-        endpoint(Get, "/api/v1/sagas/{id}/events", sagas::events),
+        endpoint(Get, "/api/v1/sagas/{id}/events", journal::events),
         endpoint(Post, "/api/v1/sagas/{id}/cancel", commands::cancel),
         endpoint(Post, "/api/v1/sagas/{id}/suspend", commands::suspend),
         endpoint(Post, "/api/v1/sagas/{id}/resume", commands::resume),
@@ -79,6 +79,9 @@ pub fn table() -> Vec<Endpoint> {
             "/api/v1/definitions/{name}/versions/{version}",
             definitions::version,
         ),
+        endpoint(Get, "/api/v1/openapi.json", openapi::document),
+        endpoint(Get, "/docs", docs::door),
+        endpoint(Get, "/docs/{file:.*}", docs::file),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! Starting sagas: one, or up to 500 at once.
 
-mod read;
+pub(super) mod read;
 
 use std::collections::HashSet;
 
@@ -11,6 +11,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::App;
 use super::access::Client;
@@ -19,6 +20,9 @@ use super::body::Body;
 use super::digest::digest;
 use super::error::{ApiError, Problem};
 use super::headers;
+use super::openapi::parameters::{IdempotencyKey, StartHeaders, TraceHeaders};
+use super::openapi::problems;
+use super::openapi::requests::{BatchBody, StartBody};
 use super::wire::saga::{Summary, Whole};
 use crate::engine::{Accepted, Actor, Idempotency, Snapshot, StartRequest};
 use read::{key_of, read_batch, read_start, take_key};
@@ -26,7 +30,35 @@ use read::{key_of, read_batch, read_start, take_key};
 /// Says that the same start was seen before.
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// `POST /sagas`
+/// Starts a saga
+///
+/// Answered only when the saga is durable. With `Idempotency-Key` the same start again answers
+/// with the saga that the first one made, as it is now.
+#[utoipa::path(
+    post,
+    path = "/sagas",
+    tag = "sagas",
+    operation_id = "startSaga",
+    params(IdempotencyKey, StartHeaders, TraceHeaders),
+    request_body = StartBody,
+    responses(
+        (
+            status = 202, description = "It is started.", body = Summary,
+            headers(
+                ("Location" = String, description = "Where the saga is."),
+                ("Idempotent-Replayed" = Option<String>, description = "`true` when the same start was seen before."),
+            ),
+        ),
+        (
+            status = 200, description = "With `Prefer: wait=N`: it has finished or failed.", body = Whole,
+            headers(
+                ("Location" = String, description = "Where the saga is."),
+                ("Idempotent-Replayed" = Option<String>, description = "`true` when the same start was seen before."),
+            ),
+        ),
+        problems::Start,
+    ),
+)]
 pub(super) async fn start(
     Client(actor): Client,
     app: Data<App>,
@@ -88,7 +120,21 @@ fn started(snapshot: &Snapshot, replayed: bool, settled: bool) -> HttpResponse {
     answer
 }
 
-/// `POST /sagas:batch`
+/// Starts up to 500 sagas
+///
+/// Each has a result of its own, in the same order.
+#[utoipa::path(
+    post,
+    path = "/sagas:batch",
+    tag = "sagas",
+    operation_id = "startSagas",
+    params(TraceHeaders),
+    request_body = BatchBody,
+    responses(
+        (status = 207, description = "What became of each start.", body = BatchAnswer),
+        problems::StartBatch,
+    ),
+)]
 pub(super) async fn batch(
     Client(actor): Client,
     app: Data<App>,
@@ -166,13 +212,14 @@ async fn start_here(
         .snapshot)
 }
 
-#[derive(Serialize)]
+/// What became of a batch, start by start.
+#[derive(Serialize, ToSchema)]
 struct BatchAnswer<'a> {
     results: Vec<BatchResult<'a>>,
 }
 
 /// What became of one start of a batch.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 enum BatchResult<'a> {
     Started { status: u16, saga: Summary<'a> },

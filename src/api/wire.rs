@@ -9,13 +9,15 @@ mod time;
 pub use time::At;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// A page of a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Page<T> {
     /// What is on it.
     pub items: Vec<T>,
     /// Where the next one begins; null on the last.
+    #[schema(required)]
     pub next_cursor: Option<String>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -116,7 +116,7 @@ impl ClientError {
     pub(super) fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::Refused(problem) => problem.status == 503,
+            Self::Refused(problem) => matches!(problem.status, 429 | 503),
             Self::Url { .. } | Self::Strange { .. } => false,
         }
     }
@@ -204,6 +204,21 @@ impl Client {
         if status.is_success() {
             return Ok((status, body.into()));
         }
+        Err(self.refusal(status, &body))
+    }
+
+    /// Sends a request whose answer is read as it comes.
+    pub(super) async fn open(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        let unreachable = |source| ClientError::Unreachable {
+            base: self.base.clone(),
+            source,
+        };
+        let answer = request.send().await.map_err(unreachable)?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let body = answer.bytes().await.map_err(unreachable)?;
         Err(self.refusal(status, &body))
     }
 

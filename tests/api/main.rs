@@ -1,5 +1,10 @@
 //! Looking at sagas and changing them over the API, and definitions (api.md).
-#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test may")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -15,6 +20,7 @@ use support::scripted::{Reply, Scripted};
 
 mod changing;
 mod definitions;
+mod live;
 mod publishing;
 mod reading;
 

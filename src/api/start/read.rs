@@ -20,7 +20,7 @@ pub(in crate::api) const LABEL_NAME_CHARS_MAX: usize = 255;
 /// The longest value of a label, in characters.
 pub(in crate::api) const LABEL_VALUE_CHARS_MAX: usize = 255;
 /// The longest name of a definition that is looked for, in characters.
-const NAME_CHARS_MAX: usize = 255;
+pub(in crate::api) const NAME_CHARS_MAX: usize = 255;
 
 /// A start as it was read.
 #[derive(Debug, PartialEq)]

@@ -4,23 +4,28 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::At;
-use crate::definition::Problem;
+use crate::api::openapi::words;
+use crate::definition::{Problem, Severity};
 use crate::engine::catalogue::Published;
 
 /// A definition in a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ListedDefinition)]
 pub struct Listed<'a> {
     name: &'a str,
     version: u32,
     versions: Vec<Version>,
+    #[schema(required)]
     description: Option<&'a str>,
     labels: &'a BTreeMap<String, String>,
 }
 
 /// A published version in a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ListedVersion)]
 struct Version {
     version: u32,
     paused: bool,
@@ -50,7 +55,8 @@ impl<'a> Listed<'a> {
 }
 
 /// One version of a definition, as it was written.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Definition)]
 pub struct Document<'a> {
     name: &'a str,
     version: u32,
@@ -73,9 +79,84 @@ impl<'a> Document<'a> {
     }
 }
 
+/// The steps of a definition as a graph, for the API's description only: `definition::graph` makes
+/// it.
+#[derive(Debug, ToSchema)]
+pub struct Graph {
+    /// The steps.
+    pub nodes: Vec<Node>,
+    /// Which step comes after which.
+    pub edges: Vec<Edge>,
+}
+
+/// A step in a graph.
+#[derive(Debug, ToSchema)]
+#[schema(as = GraphNode)]
+pub struct Node {
+    /// Its id.
+    pub id: String,
+    /// `action`, `wait` or `delay`.
+    pub kind: String,
+    /// What it does, in a few words.
+    pub label: String,
+    /// Who is asked; null where nobody is.
+    #[schema(required)]
+    pub participant: Option<String>,
+    /// `before` the pivot, the `pivot` or `after` it.
+    pub position: String,
+    /// Whether it is the pivot.
+    pub pivot: bool,
+    /// Whether it can be undone.
+    pub compensation: bool,
+    /// Whether it has a condition.
+    pub conditional: bool,
+    /// What its failure does: `compensate` or `continue`.
+    pub on_failure: String,
+}
+
+/// An edge of a graph.
+#[derive(Debug, ToSchema)]
+#[schema(as = GraphEdge)]
+pub struct Edge {
+    /// The step that comes first.
+    pub from: String,
+    /// The step that comes after it.
+    pub to: String,
+}
+
 /// What a check found.
-#[derive(Debug, Serialize)]
-pub struct CheckResult {
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CheckResult<'a> {
     /// Every problem, in the order of the document.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<Finding<'a>>,
+}
+
+/// One thing that a check found in a definition.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Finding<'a> {
+    /// The line, from 1.
+    #[schema(minimum = 1)]
+    line: usize,
+    /// The column, from 1.
+    #[schema(minimum = 1)]
+    column: usize,
+    /// Whether it keeps the definition from being used: `error`, or only `warning`.
+    #[schema(schema_with = words::severity)]
+    severity: Severity,
+    /// A stable word.
+    code: &'static str,
+    /// A sentence that says what to do.
+    message: &'a str,
+}
+
+impl<'a> From<&'a Problem> for Finding<'a> {
+    fn from(problem: &'a Problem) -> Self {
+        Self {
+            line: problem.line,
+            column: problem.column,
+            severity: problem.severity,
+            code: problem.code,
+            message: &problem.message,
+        }
+    }
 }

@@ -5,15 +5,18 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::At;
 use super::saga::{ErrorView, FailureView, step_id};
+use crate::api::openapi::{examples, words};
 use crate::definition::Definition;
 use crate::definition::request::Phase;
 use crate::saga::{Event, Failure, Resolution, Started, StepError, Timestamp};
 
 /// One fact, numbered.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = examples::event, as = Event)]
 pub struct EventView<'a> {
     /// Its number in the saga's journal, from 1.
     pub seq: u64,
@@ -25,15 +28,17 @@ pub struct EventView<'a> {
 }
 
 /// What happened. Only the members that belong to the type are there.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub struct Fact<'a> {
     /// The type, the same word as in the journal.
+    #[schema(schema_with = words::event_type)]
     pub r#type: &'static str,
     /// The step that it happened to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<&'a str>,
     /// `action` or `compensation`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = words::phase, required = false)]
     pub phase: Option<&'static str>,
     /// Which attempt, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,6 +72,7 @@ pub struct Fact<'a> {
     pub failure: Option<FailureView<'a>>,
     /// How a person settled a step.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = words::resolution, required = false)]
     pub resolution: Option<&'static str>,
     /// The steps that are tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,13 +92,16 @@ pub struct Fact<'a> {
 }
 
 /// With what a saga started.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Started)]
 pub struct Start<'a> {
     definition: &'a str,
     version: u32,
+    #[schema(required)]
     key: Option<&'a str>,
     labels: &'a BTreeMap<String, String>,
     input: &'a Value,
+    #[schema(required)]
     deadline: Option<At>,
 }
 

@@ -4,58 +4,71 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::At;
+use crate::api::openapi::{examples, words};
 use crate::definition::model::{Step, StepKind};
 use crate::definition::{Definition, StepIndex};
 use crate::engine::Snapshot;
 use crate::saga::{Failure, Saga, SagaId, StepError, StepRecord, StepState};
 
 /// A saga without its payloads and steps.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = examples::summary)]
 pub struct Summary<'a> {
     /// Its id.
+    #[schema(value_type = Uuid)]
     pub id: SagaId,
     /// The definition's name.
     pub definition: &'a str,
     /// The definition's version.
     pub version: u32,
     /// The business key.
+    #[schema(required)]
     pub key: Option<&'a str>,
     /// Labels, the definition's and its own.
     pub labels: &'a BTreeMap<String, String>,
     /// The status's word.
+    #[schema(schema_with = words::saga_status)]
     pub status: &'static str,
     /// Nothing new is sent while this is set.
     pub suspended: bool,
     /// Its time passed after the pivot.
     pub overdue: bool,
     /// Why it is compensated or failed.
+    #[schema(required)]
     pub failure: Option<FailureView<'a>>,
     /// When it started.
     pub created_at: At,
     /// When something last happened.
     pub updated_at: At,
     /// When it finished.
+    #[schema(required)]
     pub finished_at: Option<At>,
     /// When its time is up.
+    #[schema(required)]
     pub deadline: Option<At>,
 }
 
 /// A whole saga. The order of the members is the one of the documentation.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = examples::saga, as = Saga)]
 pub struct Whole<'a> {
     /// Its id.
+    #[schema(value_type = Uuid)]
     pub id: SagaId,
     /// The definition's name.
     pub definition: &'a str,
     /// The definition's version.
     pub version: u32,
     /// The business key.
+    #[schema(required)]
     pub key: Option<&'a str>,
     /// Labels, the definition's and its own.
     pub labels: &'a BTreeMap<String, String>,
     /// The status's word.
+    #[schema(schema_with = words::saga_status)]
     pub status: &'static str,
     /// Nothing new is sent while this is set.
     pub suspended: bool,
@@ -64,27 +77,34 @@ pub struct Whole<'a> {
     /// What it started with.
     pub input: &'a Value,
     /// Its result.
+    #[schema(required)]
     pub output: Option<&'a Value>,
     /// Why the result is missing.
+    #[schema(required)]
     pub output_error: Option<&'a str>,
     /// Why it is compensated or failed.
+    #[schema(required)]
     pub failure: Option<FailureView<'a>>,
     /// When it started.
     pub created_at: At,
     /// When something last happened.
     pub updated_at: At,
     /// When it finished.
+    #[schema(required)]
     pub finished_at: Option<At>,
     /// When its time is up.
+    #[schema(required)]
     pub deadline: Option<At>,
     /// Its steps, in the order of the definition.
     pub steps: Vec<StepView<'a>>,
 }
 
 /// Why a saga is compensated or failed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Failure)]
 pub struct FailureView<'a> {
     /// The step that failed; null for a cancel or a timeout.
+    #[schema(required)]
     pub step: Option<&'a str>,
     /// A stable word.
     pub code: &'a str,
@@ -93,32 +113,41 @@ pub struct FailureView<'a> {
 }
 
 /// A step of a saga.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Step)]
 pub struct StepView<'a> {
     /// Its id in the definition.
     pub id: &'a str,
     /// The status's word.
+    #[schema(schema_with = words::step_status)]
     pub status: &'static str,
     /// Attempts at the action.
     pub attempts: u32,
     /// Attempts at the compensation.
     pub compensation_attempts: u32,
     /// When it began.
+    #[schema(required)]
     pub started_at: Option<At>,
     /// When it ended.
+    #[schema(required)]
     pub finished_at: Option<At>,
     /// When the next attempt begins.
+    #[schema(required)]
     pub next_attempt_at: Option<At>,
     /// On what it waits.
+    #[schema(schema_with = words::waiting_for)]
     pub waiting_for: Option<WaitingFor<'a>>,
     /// What it gave.
+    #[schema(required)]
     pub output: Option<&'a Value>,
     /// The error of its last failed attempt.
+    #[schema(required)]
     pub error: Option<ErrorView<'a>>,
 }
 
 /// The error of an attempt.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StepError)]
 pub struct ErrorView<'a> {
     /// A stable word.
     pub code: &'a str,

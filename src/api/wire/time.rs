@@ -2,12 +2,28 @@
 
 use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 use serde::{Serialize, Serializer};
+use std::borrow::Cow;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
+use crate::api::openapi::words;
 use crate::saga::Timestamp;
 
 /// A moment as the wire has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct At(pub Timestamp);
+
+impl PartialSchema for At {
+    fn schema() -> RefOr<Schema> {
+        words::time().into()
+    }
+}
+
+impl ToSchema for At {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("Time")
+    }
+}
 
 impl Serialize for At {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -8,6 +8,7 @@ pub mod api;
 pub mod coordinator;
 pub mod database;
 pub mod definitions;
+pub mod events;
 pub mod ledger;
 pub mod postgres;
 pub mod scripted;

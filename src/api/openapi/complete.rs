@@ -1,0 +1,127 @@
+//! What holds of every call, said once: who may make it, and the headers that every answer has.
+
+use utoipa::Modify;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{
+    Components, Content, Header, OpenApi, RefOr, Required, Response, Schema, SecurityRequirement,
+};
+
+use super::words;
+use crate::api::access::Access;
+use crate::api::routes::{self, Verb};
+
+/// The name of the security scheme.
+const BEARER: &str = "bearer";
+
+/// Completes the document.
+pub(super) struct Complete;
+
+impl Modify for Complete {
+    fn modify(&self, document: &mut OpenApi) {
+        let components = document.components.get_or_insert_with(Components::new);
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some(
+                "An API key or a JWT, where `auth` is configured; without it nothing is asked for.",
+            ))
+            .build();
+        components.add_security_scheme(BEARER, SecurityScheme::Http(scheme));
+        for line in routes::table() {
+            let path = line.path.strip_prefix(routes::BASE).unwrap_or(line.path);
+            if let Some(operation) = operation(document, line.verb, path) {
+                complete(operation, line.access);
+            }
+        }
+    }
+}
+
+/// The call of the document that a line of the route table is.
+pub(super) fn operation<'d>(
+    document: &'d mut OpenApi,
+    verb: Verb,
+    path: &str,
+) -> Option<&'d mut Operation> {
+    let item = document.paths.paths.get_mut(path)?;
+    match verb {
+        Verb::Get => item.get.as_mut(),
+        Verb::Post => item.post.as_mut(),
+    }
+}
+
+fn complete(operation: &mut Operation, access: Access) {
+    let (who, security) = match access {
+        Access::Anyone => ("Open to everyone.".to_owned(), vec![]),
+        Access::Role(role) => (
+            format!("Needs the role `{}`.", role.as_str()),
+            // Whether a credential is asked for is the configuration's business.
+            vec![
+                SecurityRequirement::new::<_, [&str; 0], &str>(BEARER, []),
+                SecurityRequirement::default(),
+            ],
+        ),
+    };
+    operation.security = Some(security);
+    let description = operation.description.take().unwrap_or_default();
+    operation.description = Some(format!("{description}\n\n{who}").trim().to_owned());
+    if let Some(RefOr::T(body)) = &mut operation.request_body {
+        let is_optional = body.content.values_mut().any(drop_null);
+        body.required = Some(if is_optional {
+            Required::False
+        } else {
+            Required::True
+        });
+    }
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response {
+            dress(status, response);
+        }
+    }
+}
+
+/// A body that is an `Option` at the handler may be left out, which is not to say that it may be
+/// null. Whether it was one.
+fn drop_null(content: &mut RefOr<Content>) -> bool {
+    let RefOr::T(content) = content else {
+        return false;
+    };
+    let Some(RefOr::T(Schema::OneOf(choice))) = &mut content.schema else {
+        return false;
+    };
+    let is_null = |item: &RefOr<Schema>| *item == RefOr::from(Schema::from(words::null()));
+    let count = choice.items.len();
+    choice.items.retain(|item| !is_null(item));
+    let (true, [only]) = (choice.items.len() < count, choice.items.as_slice()) else {
+        return false;
+    };
+    content.schema = Some(only.clone());
+    true
+}
+
+/// Gives a response the headers that every answer of its status has.
+fn dress(status: &str, response: &mut Response) {
+    let mut add = |name: &str, header: Header| {
+        response.headers.insert(name.to_owned(), header.into());
+    };
+    add(
+        "x-request-id",
+        text("Names the request: the client's own id where it sent a sane one."),
+    );
+    if matches!(status, "429" | "503") {
+        add(
+            "Retry-After",
+            text("How many seconds to wait before trying again."),
+        );
+    }
+}
+
+/// A header that is a text.
+pub(super) fn text(description: &str) -> Header {
+    let schema = ObjectBuilder::new().schema_type(SchemaType::Type(Type::String));
+    HeaderBuilder::new()
+        .schema(Some(schema))
+        .description(Some(description))
+        .build()
+}

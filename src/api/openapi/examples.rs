@@ -1,0 +1,127 @@
+//! The examples in the document: the ones of the API's documentation. A test checks each against
+//! its schema.
+
+use serde_json::{Value, json};
+
+const SAGA: &str = "0198c7c4-aaaa-7000-8000-000000000000";
+
+/// A start.
+pub(in crate::api) fn start() -> Value {
+    json!({
+        "definition": "order_fulfilment",
+        "version": 1,
+        "key": "ORD-12345",
+        "input": {
+            "order_id": "ORD-12345",
+            "items": [{ "sku": "tea", "quantity": 2 }],
+            "total": 40,
+        },
+        "labels": { "channel": "web" },
+    })
+}
+
+/// A batch.
+pub(in crate::api) fn batch() -> Value {
+    let mut keyed = start();
+    if let Some(members) = keyed.as_object_mut() {
+        members.insert("idempotency_key".to_owned(), json!("ORD-12345"));
+    }
+    json!({ "sagas": [keyed, { "definition": "order_fulfilment", "input": {} }] })
+}
+
+/// A cancel.
+pub(in crate::api) fn cancel() -> Value {
+    json!({ "reason": "The customer changed their mind." })
+}
+
+/// A resolve.
+pub(in crate::api) fn resolve() -> Value {
+    json!({
+        "outcome": "succeeded",
+        "note": "The carrier's portal shows the parcel.",
+        "output": { "tracking": "TR-1" },
+    })
+}
+
+/// A saga's summary.
+pub(in crate::api) fn summary() -> Value {
+    json!({
+        "id": SAGA,
+        "definition": "order_fulfilment",
+        "version": 1,
+        "key": "ORD-12345",
+        "labels": { "channel": "web" },
+        "status": "compensated",
+        "suspended": false,
+        "overdue": false,
+        "failure": failure(),
+        "created_at": "2026-11-21T09:30:00.000Z",
+        "updated_at": "2026-11-21T09:30:00.120Z",
+        "finished_at": "2026-11-21T09:30:00.120Z",
+        "deadline": "2026-11-24T09:30:00.000Z",
+    })
+}
+
+/// A whole saga.
+pub(in crate::api) fn saga() -> Value {
+    let mut whole = summary();
+    if let Some(members) = whole.as_object_mut() {
+        let input = start().get("input").cloned().unwrap_or_default();
+        members.insert("input".to_owned(), input);
+        members.insert("output".to_owned(), Value::Null);
+        members.insert("output_error".to_owned(), Value::Null);
+        members.insert("steps".to_owned(), json!([step()]));
+    }
+    whole
+}
+
+fn failure() -> Value {
+    json!({
+        "step": "charge_payment",
+        "code": "card_declined",
+        "message": "payment refused: the card was declined",
+    })
+}
+
+fn step() -> Value {
+    json!({
+        "id": "reserve_stock",
+        "status": "compensated",
+        "attempts": 1,
+        "compensation_attempts": 1,
+        "started_at": "2026-11-21T09:30:00.000Z",
+        "finished_at": "2026-11-21T09:30:00.120Z",
+        "next_attempt_at": null,
+        "waiting_for": null,
+        "output": {},
+        "error": null,
+    })
+}
+
+/// An event.
+pub(in crate::api) fn event() -> Value {
+    json!({
+        "seq": 3,
+        "at": "2026-11-21T09:30:00.040Z",
+        "type": "step_succeeded",
+        "step": "reserve_stock",
+        "output": {},
+    })
+}
+
+/// A problem.
+pub(in crate::api) fn problem() -> Value {
+    json!({
+        "type": "urn:amends:error:input_invalid",
+        "title": "The body is not what the call takes.",
+        "status": 422,
+        "detail": "the input does not fit the definition's schema",
+        "instance": "/api/v1/sagas",
+        "code": "input_invalid",
+        "errors": [{
+            "pointer": "/input/items/0/sku",
+            "code": "required",
+            "detail": "`sku` is missing",
+        }],
+    })
+}

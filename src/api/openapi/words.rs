@@ -1,0 +1,163 @@
+//! Schemas of what Rust's types do not say: closed sets of words, times, and texts with limits.
+
+use utoipa::openapi::extensions::ExtensionsBuilder;
+use utoipa::openapi::schema::{
+    AnyOfBuilder, KnownFormat, Object, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type,
+};
+
+use crate::api::commands::RESOLUTIONS;
+use crate::api::error::ErrorCode;
+use crate::api::members::Length;
+use crate::definition::request::Phase;
+use crate::saga::Status;
+use crate::saga::nesting::NESTING_MAX;
+
+/// A text that is one of these.
+pub(in crate::api) fn one_of(words: impl IntoIterator<Item = &'static str>) -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .enum_values(Some(words))
+        .build()
+}
+
+/// The status of a saga.
+pub(in crate::api) fn saga_status() -> Object {
+    one_of(Status::ALL.map(Status::as_str))
+}
+
+/// Every word for the state of a step (execution.md, "Statuses").
+const STEP_STATUSES: [&str; 10] = [
+    "pending",
+    "running",
+    "waiting",
+    "succeeded",
+    "refused",
+    "unknown",
+    "skipped",
+    "compensating",
+    "compensated",
+    "compensation_failed",
+];
+
+/// The status of a step.
+pub(in crate::api) fn step_status() -> Object {
+    one_of(STEP_STATUSES)
+}
+
+/// What a step can wait for, beside a signal.
+const WAITINGS: [&str; 7] = [
+    "reply",
+    "time",
+    "retry",
+    "circuit_breaker",
+    "bulkhead",
+    "rate_limit",
+    "operator",
+];
+
+/// On what a step waits, or null.
+pub(in crate::api) fn waiting_for() -> Schema {
+    let signal = ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .pattern(Some("^signal:"));
+    AnyOfBuilder::new()
+        .item(one_of(WAITINGS))
+        .item(signal)
+        .item(null())
+        .description(Some("On what it waits; null when it does not."))
+        .build()
+        .into()
+}
+
+/// The type of an event: the same words as in the journal, and one for a row that cannot be read.
+const EVENT_TYPES: [&str; 27] = [
+    "saga_started",
+    "attempt_started",
+    "attempt_failed",
+    "wait_started",
+    "delay_started",
+    "signal_received",
+    "signal_taken",
+    "step_succeeded",
+    "step_refused",
+    "step_unknown",
+    "step_skipped",
+    "step_compensated",
+    "step_resolved",
+    "compensation_failed",
+    "late_reply",
+    "saga_compensating",
+    "saga_went_forward",
+    "saga_overdue",
+    "saga_failed",
+    "saga_unblocked",
+    "saga_completed",
+    "saga_compensated",
+    "saga_cancelled",
+    "saga_suspended",
+    "saga_resumed",
+    "saga_retried",
+    "unreadable",
+];
+
+/// The type of an event.
+pub(in crate::api) fn event_type() -> Object {
+    one_of(EVENT_TYPES)
+}
+
+/// Which of a step's two calls an event is of.
+pub(in crate::api) fn phase() -> Object {
+    one_of([Phase::Action, Phase::Compensation].map(Phase::as_str))
+}
+
+/// How a person settles a step.
+pub(in crate::api) fn resolution() -> Object {
+    one_of(RESOLUTIONS.iter().map(|(word, _)| *word))
+}
+
+/// How bad it is, what a check found.
+pub(in crate::api) fn severity() -> Object {
+    one_of(["error", "warning"])
+}
+
+/// The code of a problem.
+pub(in crate::api) fn error_code() -> Object {
+    one_of(ErrorCode::ALL.iter().map(|code| code.as_str()))
+}
+
+/// A moment.
+pub(in crate::api) fn time() -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+        .description(Some("RFC 3339, in UTC with milliseconds."))
+        .examples(["2026-11-21T09:30:00.123Z"])
+        .build()
+}
+
+/// Nothing.
+pub(super) fn null() -> Object {
+    Object::with_type(SchemaType::Type(Type::Null))
+}
+
+/// A text of so many characters. No text may have the character U+0000: the database cannot hold
+/// it.
+pub(super) fn text(length: Length) -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .min_length(Some(length.min))
+        .max_length(Some(length.max))
+        .pattern(Some(r"^[^\u0000]*$"))
+}
+
+/// Any JSON that nests no deeper than the journal can hold it.
+pub(super) fn payload(description: &str) -> Object {
+    // JSON Schema has no word for the depth.
+    let depth = ExtensionsBuilder::new().add("x-max-depth", NESTING_MAX);
+    let limit = format!("Any JSON, at most {NESTING_MAX} levels deep.");
+    ObjectBuilder::new()
+        .schema_type(SchemaType::AnyValue)
+        .description(Some(format!("{description} {limit}")))
+        .extensions(Some(depth.build()))
+        .build()
+}
