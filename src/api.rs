@@ -11,6 +11,7 @@ mod digest;
 mod docs;
 mod edge;
 pub mod error;
+mod explain;
 pub mod gate;
 mod headers;
 mod journal;
@@ -34,6 +35,8 @@ use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App as ActixApp, HttpServer};
+
+use body::BodyRoom;
 
 use crate::definition::Surroundings;
 use crate::engine::{Engine, Lifecycle};
@@ -69,7 +72,12 @@ const SHUTDOWN_S: u64 = 2;
 /// # Errors
 /// When the socket cannot be used.
 pub fn serve(app: App, listener: TcpListener, workers: usize) -> io::Result<Server> {
-    server(Data::new(app), listener, workers, routes::configure)
+    let room = BodyRoom::new(app.body_max_bytes);
+    let configure = move |config: &mut ServiceConfig| {
+        config.app_data(room.clone());
+        routes::configure(config);
+    };
+    server(Data::new(app), listener, workers, configure)
 }
 
 /// The server of the management port, on a socket that already listens. It needs no engine, so it
@@ -85,13 +93,13 @@ fn server<T: Send + Sync + ?Sized + 'static>(
     data: Data<T>,
     listener: TcpListener,
     workers: usize,
-    configure: fn(&mut ServiceConfig),
+    configure: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
 ) -> io::Result<Server> {
     let application = move || {
         ActixApp::new()
             .app_data(data.clone())
             .wrap(from_fn(edge::dress))
-            .configure(configure)
+            .configure(&configure)
     };
     let server = HttpServer::new(application)
         .workers(workers.max(1))

@@ -11,6 +11,7 @@ mod coordinator;
 mod definitions;
 pub mod demo;
 mod error;
+mod explain;
 mod fact;
 mod graph;
 mod inspect;
@@ -75,6 +76,7 @@ fn runtime(command: &Command) -> Result<tokio::runtime::Runtime, CliError> {
         | Command::List(_)
         | Command::Get(_)
         | Command::Watch(_)
+        | Command::Explain(_)
         | Command::Cancel(_)
         | Command::Suspend(_)
         | Command::Resume(_)
@@ -101,6 +103,7 @@ async fn run(command: Command) -> Result<Verdict, CliError> {
         Command::List(list) => inspect::list(list, output).await,
         Command::Get(get) => inspect::get(get, output).await,
         Command::Watch(watch) => watch::run(watch, output).await,
+        Command::Explain(explain) => explain::run(explain, output).await,
         Command::Cancel(cancel) => act::cancel(cancel, output).await,
         Command::Suspend(saga) => act::plain("suspend", saga, output).await,
         Command::Resume(saga) => act::plain("resume", saga, output).await,

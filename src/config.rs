@@ -7,6 +7,7 @@
 
 mod auth;
 mod database;
+mod guards;
 mod participant;
 mod problem;
 mod quantity;
@@ -27,6 +28,7 @@ use url::Url;
 
 pub use auth::{Auth, Role};
 pub use database::{Database, DatabaseKind, DatabaseUrl};
+pub use guards::{Bulkhead, CircuitBreaker, Guards, RateLimit};
 pub use participant::{
     ClientIdentity, ClientTls, HttpTransport, Participant, RESPONSE_MAX_DEFAULT_BYTES,
     TIMEOUT_DEFAULT_MS, Transport, is_reserved_header,

@@ -7,12 +7,15 @@
 
 mod answer;
 mod client;
+pub mod guards;
 mod http;
 mod request;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod watched;
+
+pub use guards::{BreakerState, GuardReading};
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -129,15 +132,28 @@ impl Dispatcher {
         self.participants.contains_key(participant)
     }
 
+    /// How the guards of each configured participant stand, without those that wait in the journal.
+    pub fn guards(&self) -> impl Iterator<Item = GuardReading> {
+        self.participants
+            .keys()
+            .map(|participant| GuardReading::idle(participant))
+    }
+
+    /// The longest that an attempt at `participant` may take where the step does not say.
+    #[must_use]
+    pub fn timeout_ms(&self, participant: &str) -> u64 {
+        self.participants
+            .get(participant)
+            .map_or(TIMEOUT_DEFAULT_MS, http::HttpParticipant::timeout_ms)
+    }
+
     /// When `attempt`, begun `now`, is given up: after its own time limit, or when the saga's time
     /// is up.
     #[must_use]
     pub fn deadline(&self, attempt: &Attempt, now: Timestamp) -> Timestamp {
-        let timeout_ms = attempt.timeout_ms.unwrap_or_else(|| {
-            self.participants
-                .get(&*attempt.participant)
-                .map_or(TIMEOUT_DEFAULT_MS, http::HttpParticipant::timeout_ms)
-        });
+        let timeout_ms = attempt
+            .timeout_ms
+            .unwrap_or_else(|| self.timeout_ms(&attempt.participant));
         let own = now.plus_ms(timeout_ms);
         attempt
             .not_after

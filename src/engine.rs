@@ -32,7 +32,7 @@ use serde_json::Value;
 
 use crate::definition::Definition;
 use crate::definition::input::InputProblem;
-use crate::dispatch::Dispatcher;
+use crate::dispatch::{Dispatcher, GuardReading};
 use crate::saga::{Rejection, Saga, Timestamp};
 use crate::store::{self, AuditAction, AuditRecord, ReplicaInfo, Store};
 use catalogue::Catalogue;
@@ -305,6 +305,19 @@ impl Engine {
             None if up => Readiness::Standby,
             Some(_) | None => Readiness::DatabaseAway,
         }
+    }
+
+    /// How the guards of each configured participant stand, those that wait in the journal
+    /// included.
+    #[must_use]
+    pub fn guards(&self) -> Vec<GuardReading> {
+        self.parts.dispatcher.guards().collect()
+    }
+
+    /// The longest that an attempt at a participant may take where the step does not say.
+    #[must_use]
+    pub fn timeout_ms(&self, participant: &str) -> u64 {
+        self.parts.dispatcher.timeout_ms(participant)
     }
 
     /// The published definitions.

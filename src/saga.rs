@@ -9,18 +9,21 @@ pub mod apply;
 pub mod decide;
 pub mod event;
 mod facts;
+pub mod guard;
 pub mod id;
 pub mod input;
 pub mod nesting;
 pub mod outcome;
 pub mod replay;
 pub mod state;
+pub mod undo;
 
 pub use apply::ReplayError;
-pub use decide::{Decision, Prepared, decide, render, start};
+pub use decide::{Decision, Prepared, decide, render, resolutions, start};
 pub use event::{Event, Failure, Resolution, Started};
+pub use guard::Guard;
 pub use id::{SagaId, Timestamp};
-pub use input::{Attempted, Command, Input, Rejection};
+pub use input::{Attempted, Command, HeldBack, Input, Rejection};
 pub use outcome::{ActionOutcome, Outcome, Status, StepError};
 pub use state::{InFlight, Progress, Rest, Saga, StepRecord, StepState};
 

@@ -32,6 +32,9 @@ pub(crate) struct Arguments {
     /// How many sagas wait in a long delay while the coordinator is killed and started again.
     #[arg(long, default_value_t = 0)]
     pub(crate) waiting: usize,
+    /// For how many seconds four times too much is asked for; 0 leaves that out.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) overload: u64,
     /// Where databases may be made. MariaDB's is read from `AMENDS_TEST_MARIADB`.
     #[arg(
         long,

@@ -11,6 +11,7 @@ mod database;
 mod definitions;
 mod driver;
 mod lone;
+mod overload;
 mod participants;
 mod process;
 mod proxy;
@@ -60,6 +61,9 @@ async fn measure(arguments: &Arguments) -> Result<()> {
     }
     if arguments.lone() > 0 && arguments.databases.contains(&Kind::Postgres) {
         lone::run(arguments, &participants).await?;
+    }
+    if arguments.overload > 0 {
+        overload::run(arguments, &participants).await?;
     }
     if arguments.waiting > 0 {
         waiting::run(arguments, &participants).await?;

@@ -1,20 +1,73 @@
-//! Reading bodies: within the limit, and of the right media type.
+//! Reading bodies: within the limit, in the time that one may take, and of the right media type.
+//!
+//! All bodies that are being read share a room of bounded size, so that however many clients send
+//! at the same time, and however slowly, memory is bounded. Who finds it full waits for its turn.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::web::{self, Bytes, Data};
 use actix_web::{FromRequest, HttpRequest};
 use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::App;
 use super::error::{ApiError, ErrorCode};
+
+/// A body up to this length needs no room: its connection's buffers hold as much. So whoever fills
+/// the room with long ones that never come keeps nobody from starting sagas.
+const SMALL_BYTES: usize = 16 * 1_024;
+/// How many of the longest bodies have room at the same time.
+const LONGEST_AT_ONCE: usize = 64;
+/// What a place in the room is counted in, in bytes.
+const PLACE_BYTES: usize = 1_024;
+/// How long a body may take, from its head to its end.
+const READ_WITHIN: Duration = Duration::from_secs(30);
+
+/// The room that the bodies under way share.
+#[derive(Clone)]
+pub(super) struct BodyRoom {
+    places: Arc<Semaphore>,
+    size: u32,
+}
+
+impl BodyRoom {
+    /// A room for bodies of up to so many bytes each.
+    pub(super) fn new(body_max_bytes: usize) -> Self {
+        let size = places(body_max_bytes.saturating_mul(LONGEST_AT_ONCE));
+        Self {
+            places: Arc::new(Semaphore::new(size as usize)),
+            size,
+        }
+    }
+
+    /// Waits for room for a body; none is needed for a small one.
+    async fn enter(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        if bytes <= SMALL_BYTES {
+            return None;
+        }
+        let places = places(bytes).min(self.size);
+        // It is never closed.
+        Arc::clone(&self.places)
+            .acquire_many_owned(places)
+            .await
+            .ok()
+    }
+}
+
+fn places(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(PLACE_BYTES)).unwrap_or(u32::MAX >> 3)
+}
 
 /// The body of a request, read to its end.
 pub(super) struct Body {
     bytes: Bytes,
     media_type: Option<String>,
+    /// Its place in the room, for as long as it is held.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl FromRequest for Body {
@@ -25,6 +78,11 @@ impl FromRequest for Body {
         let limit = request
             .app_data::<Data<App>>()
             .map_or(0, |app| app.body_max_bytes);
+        let room = request.app_data::<BodyRoom>().cloned();
+        let declared = request
+            .headers()
+            .get(CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
         let described = media_type(request);
         let payload = web::Payload::from_request(request, payload);
         Box::pin(async move {
@@ -38,10 +96,30 @@ impl FromRequest for Body {
                 ApiError::with(ErrorCode::BadRequest, detail)
             };
             let payload = payload.await.map_err(|error| unreadable(&error))?;
-            match payload.to_bytes_limited(limit).await {
-                Ok(Ok(bytes)) => Ok(Self { bytes, media_type }),
-                Ok(Err(error)) => Err(unreadable(&error)),
-                Err(_exceeded) => Err(too_large()),
+            if declared.is_some_and(|length| length > limit) {
+                return Err(too_large());
+            }
+            let read = async {
+                let place = match &room {
+                    Some(room) => room.enter(declared.unwrap_or(limit)).await,
+                    None => None,
+                };
+                match payload.to_bytes_limited(limit).await {
+                    Ok(Ok(bytes)) => Ok(Self {
+                        bytes,
+                        media_type,
+                        _place: place,
+                    }),
+                    Ok(Err(error)) => Err(unreadable(&error)),
+                    Err(_exceeded) => Err(too_large()),
+                }
+            };
+            match tokio::time::timeout(READ_WITHIN, read).await {
+                Ok(read) => read,
+                Err(_elapsed) => {
+                    let detail = format!("the body did not come within {READ_WITHIN:?}");
+                    Err(ApiError::with(ErrorCode::BadRequest, detail))
+                }
             }
         })
     }
@@ -105,6 +183,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use serde_json::json;
 
     use super::*;
@@ -139,5 +218,31 @@ mod tests {
     fn json_media_types_are_known() {
         assert!(is_json("application/json") && is_json("application/problem+json"));
         assert!(!is_json("text/plain") && !is_json("application/x-www-form-urlencoded"));
+    }
+
+    #[tokio::test]
+    async fn long_bodies_share_a_room_and_wait_for_their_turn() {
+        const LONG: usize = 1 << 20;
+        let room = BodyRoom::new(LONG);
+        let most = room.enter((LONGEST_AT_ONCE - 1) * LONG).await;
+        let last = room.enter(LONG).now_or_never();
+        assert!(last.as_ref().is_some_and(Option::is_some), "there is room");
+        assert!(
+            room.enter(LONG).now_or_never().is_none(),
+            "there is no room"
+        );
+        assert!(
+            room.enter(SMALL_BYTES).now_or_never().is_some(),
+            "a small one needs none"
+        );
+        drop(most);
+        assert!(
+            room.enter(LONG).now_or_never().is_some(),
+            "there is room again"
+        );
+        drop(last);
+        // One that says that it is longer than the room has all of it, and does not wait for ever.
+        let longest = room.enter(usize::MAX).now_or_never();
+        assert!(longest.is_some_and(|place| place.is_some()));
     }
 }

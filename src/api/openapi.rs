@@ -23,7 +23,7 @@ use utoipa::openapi::OpenApi as Document;
 use complete::Complete;
 
 use super::access::Anyone;
-use super::{commands, definitions, journal, publish, sagas, start};
+use super::{commands, definitions, explain, journal, publish, sagas, start};
 
 /// What the document is made of. Every handler of the API is named here.
 #[derive(OpenApi)]
@@ -46,6 +46,7 @@ use super::{commands, definitions, journal, publish, sagas, start};
         sagas::list,
         sagas::get,
         journal::events,
+        explain::explain,
         commands::cancel,
         commands::suspend,
         commands::resume,

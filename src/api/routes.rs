@@ -13,7 +13,7 @@ use actix_web::{
 use super::access::{Access, Admits, admit};
 use super::edge::not_found;
 use super::error::{ApiError, ErrorCode};
-use super::{commands, definitions, docs, journal, openapi, publish, sagas, start};
+use super::{commands, definitions, docs, explain, journal, openapi, publish, sagas, start};
 
 /// What begins the path of nearly every route.
 pub(super) const BASE: &str = "/api/v1";
@@ -57,6 +57,7 @@ pub fn table() -> Vec<Endpoint> {
         endpoint(Post, "/api/v1/sagas:batch", start::batch),
         endpoint(Get, "/api/v1/sagas/{id}", sagas::get),
         endpoint(Get, "/api/v1/sagas/{id}/events", journal::events),
+        endpoint(Get, "/api/v1/sagas/{id}/explain", explain::explain),
         endpoint(Post, "/api/v1/sagas/{id}/cancel", commands::cancel),
         endpoint(Post, "/api/v1/sagas/{id}/suspend", commands::suspend),
         endpoint(Post, "/api/v1/sagas/{id}/resume", commands::resume),

@@ -71,6 +71,8 @@ pub(super) async fn start(
         .takes_starts()
         .map_err(|error| ApiError::of_start(error, ""))?;
     let value = body.json()?;
+    // Whoever waits for the saga's end does not hold its place among the bodies meanwhile.
+    drop(body);
     let idempotency = key.map(|key| Idempotency {
         key,
         digest: digest(&value),

@@ -49,6 +49,9 @@ pub(super) enum Command {
     /// Follow a saga until it has finished or failed.
     #[command(after_help = "Example:\n    amends watch 0198c7c4-aaaa-7000-8000-000000000000")]
     Watch(OneSaga),
+    /// Say why a saga stands where it stands, and what a cancel would undo.
+    #[command(after_help = "Example:\n    amends explain 0198c7c4-aaaa-7000-8000-000000000000")]
+    Explain(OneSaga),
     /// Turn a saga back.
     #[command(
         after_help = "Example:\n    amends cancel 0198c7c4-aaaa-7000-8000-000000000000 \

@@ -16,6 +16,7 @@ pub(super) struct Fact {
     pub(super) outcome: Option<String>,
     pub(super) error: Option<Reason>,
     pub(super) retry_at: Option<DateTime<Utc>>,
+    pub(super) guard: Option<String>,
     pub(super) until: Option<DateTime<Utc>>,
     pub(super) signal: Option<String>,
     pub(super) failure: Option<Failure>,

@@ -123,6 +123,7 @@ impl Narrator {
                     .unwrap_or_default();
                 Line::of("…", Tone::Doubt, because).aside(format!("again in {wait}"))
             }
+            "attempt_held" => self.attempt_held(step, undoing, fact),
             "wait_started" => {
                 let until = fact.until.map(|at| format!("until {}", moment(at)));
                 Line::of("…", Tone::Doubt, "waits for a signal").aside(until.unwrap_or_default())
@@ -182,6 +183,17 @@ impl Narrator {
         } else {
             line
         }
+    }
+
+    /// An attempt that a guard took back: it was none.
+    fn attempt_held(&mut self, step: &str, undoing: bool, fact: &Fact) -> Line {
+        if let Some(attempt) = self.attempts.get_mut(&(step.to_owned(), undoing)) {
+            attempt.0 = attempt.0.saturating_sub(1);
+        }
+        let guard = fact.guard.as_deref().unwrap_or("guard").replace('_', " ");
+        let until = fact.until.map(|at| format!("until {}", moment(at)));
+        Line::of("…", Tone::Doubt, format!("is held back by the {guard}"))
+            .aside(until.unwrap_or_default())
     }
 
     /// How long the newest attempt took; nothing when there was none.
@@ -366,6 +378,27 @@ mod tests {
   2105 ms  ↺ reserve  is being undone
   2110 ms  ↺ reserve  undone  5 ms"
                 .trim_start_matches('\n')
+        );
+    }
+
+    #[test]
+    fn what_a_guard_holds_back_is_no_attempt() {
+        let begun = json!({ "step": "pay", "phase": "action" });
+        let held = json!({
+            "step": "pay", "phase": "action", "guard": "rate_limit", "until": "2026-11-21T09:30:01Z",
+        });
+        let facts = [
+            fact(0, "attempt_started", begun.clone()),
+            fact(5, "attempt_held", held),
+            fact(900, "attempt_started", begun),
+        ];
+        assert_eq!(
+            told(&facts),
+            [
+                "     0 ms  → pay      is asked",
+                "     5 ms  … pay      is held back by the rate limit  until 2026-11-21 09:30:01",
+                "   900 ms  → pay      is asked",
+            ]
         );
     }
 

@@ -8,6 +8,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use url::Url;
 
+use super::guards::{Guards, read_guards};
 use super::quantity::{duration_ms, size_bytes};
 use super::secrets::MASK;
 use super::section::Section;
@@ -25,6 +26,8 @@ pub struct Participant {
     pub timeout_ms: u64,
     /// How it is reached.
     pub transport: Transport,
+    /// What holds calls back.
+    pub guards: Guards,
 }
 
 /// How a participant is reached.
@@ -142,9 +145,7 @@ fn read(section: &mut Section) -> Option<Participant> {
         section.not_yet("queue", None);
         section.not_yet("on_dead_letter", Some("fail"));
     }
-    for guard in ["circuit_breaker", "bulkhead", "rate_limit"] {
-        section.not_yet(guard, None);
-    }
+    let guards = read_guards(section);
     let url = url.filter(|_| is_http)?;
     let transport = Transport::Http(HttpTransport {
         url,
@@ -155,6 +156,7 @@ fn read(section: &mut Section) -> Option<Participant> {
     Some(Participant {
         timeout_ms,
         transport,
+        guards,
     })
 }
 

@@ -65,6 +65,14 @@ pub(super) fn count(range: RangeInclusive<u32>) -> impl Fn(&str) -> Result<u32, 
     }
 }
 
+/// Reads a share, above 0 and up to 1.
+pub(super) fn fraction(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
+        Ok(_) | Err(_) => Err("must be above 0 and at most 1".to_owned()),
+    }
+}
+
 /// Reads `true` or `false`.
 pub(super) fn truth(text: &str) -> Result<bool, String> {
     match text {

@@ -191,6 +191,14 @@ impl Section {
         });
     }
 
+    /// Reports a problem with the section itself.
+    pub(super) fn problem_of_all(&mut self, message: impl Into<String>) {
+        self.problems.push(ConfigProblem {
+            path: self.path.clone(),
+            message: message.into(),
+        });
+    }
+
     /// Replaces what is shown of `key`.
     pub(super) fn show(&mut self, key: &str, shown: impl Into<Value>) {
         self.shown.insert(key.to_owned(), shown.into());
@@ -270,7 +278,7 @@ enum Parsed<T> {
 
 /// A value as it is shown: numbers and truths as such.
 fn plain(text: &str) -> Value {
-    match (text.parse::<bool>(), text.parse::<u64>()) {
+    match (text.parse::<bool>(), text.parse::<serde_json::Number>()) {
         (Ok(truth), _) => truth.into(),
         (_, Ok(number)) => number.into(),
         (Err(_), Err(_)) => text.into(),

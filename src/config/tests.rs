@@ -223,8 +223,6 @@ participants:
         ("telemetry.otlp", "http://h"),
         ("participants.a.transport", "rabbitmq"),
         ("participants.a.queue", "q"),
-        ("participants.a.circuit_breaker", "{ probes: 1 }"),
-        ("participants.a.rate_limit", "{}"),
     ] {
         let error = load(defaults, &[], &[(path, value)]).unwrap_err();
         let [problem] = error.problems.as_slice() else {
@@ -300,7 +298,7 @@ participants:
 fn the_example_is_complete_and_valid() {
     const EXAMPLE: &str = include_str!("../../amends.example.yaml");
     let example = load(EXAMPLE, &[("INVENTORY_TOKEN", "t")], &[]).unwrap();
-    let bare = load("participants: { inventory: { url: 'https://inventory.example/api', headers: { authorization: x } } }", &[], &[]).unwrap();
+    let bare = load("participants: { inventory: { url: 'https://inventory.example/api', headers: { authorization: x }, circuit_breaker: { failure_rate: 0.5, consecutive_failures: 5, slow_call: 5s }, bulkhead: {}, rate_limit: {} } }", &[], &[]).unwrap();
     let mut shown = example.masked().clone();
     let authorization = &mut shown["participants"]["inventory"]["headers"]["authorization"];
     assert_eq!(authorization.take(), "***");

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::HttpTransport;
+use crate::config::{Guards, HttpTransport};
 use crate::definition::request::{Method, Target};
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
@@ -140,6 +140,7 @@ fn reaching(transport: HttpTransport) -> Result<Dispatcher, DispatchError> {
     let participant = Participant {
         timeout_ms: 5_000,
         transport: Transport::Http(transport),
+        guards: Guards::default(),
     };
     Dispatcher::new(&BTreeMap::from([("payment".to_owned(), participant)]))
 }

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use super::event::{Event, Resolution};
+use super::guard::Guard;
 use super::id::{SagaId, Timestamp};
 use super::outcome::{ActionOutcome, StepError};
-use super::state::{Progress, Saga, StepRecord, StepState};
+use super::state::{InFlight, Progress, Saga, StepRecord, StepState};
 use crate::definition::StepIndex;
 use crate::definition::request::Phase;
 
@@ -64,6 +65,7 @@ impl Saga {
             finished_at: None,
             progress: Progress::Forward,
             suspended: false,
+            suspended_at: None,
             overdue: false,
             timed_out: false,
             cause: None,
@@ -81,12 +83,23 @@ impl Saga {
     ///
     /// # Errors
     /// When the event names a step that the definition does not have.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one arm an event, every variant named"
+    )]
     pub fn apply(&mut self, event: &Event, at: Timestamp) -> Result<(), ReplayError> {
         self.seq += 1;
         self.updated_at = at;
         match event {
             Event::SagaStarted(_) => return Err(ReplayError::NoStart),
             Event::AttemptStarted { step, phase } => self.attempt_started(*step, *phase, at)?,
+            Event::AttemptHeld {
+                step,
+                phase,
+                guard,
+                until,
+                sent,
+            } => self.attempt_held(*step, *phase, (*guard, *until), *sent)?,
             Event::AttemptFailed {
                 step,
                 phase,
@@ -177,6 +190,7 @@ impl Saga {
                 self.stop = None;
                 self.timed_out |= failure.step.is_none() && failure.code == TIMED_OUT;
                 self.cause = Some(failure.clone());
+                self.forget_held_actions();
             }
             Event::SagaWentForward => {
                 self.progress = Progress::Forward;
@@ -216,11 +230,18 @@ impl Saga {
                 self.progress = Progress::Compensated;
                 self.finished_at = Some(at);
             }
-            Event::SagaSuspended { .. } => self.suspended = true,
-            Event::SagaResumed { .. } => self.suspended = false,
+            Event::SagaSuspended { .. } => {
+                self.suspended = true;
+                self.suspended_at = Some(at);
+            }
+            Event::SagaResumed { .. } => {
+                self.suspended = false;
+                self.suspended_at = None;
+            }
             Event::SagaStarted(_)
             | Event::AttemptStarted { .. }
             | Event::AttemptFailed { .. }
+            | Event::AttemptHeld { .. }
             | Event::WaitStarted { .. }
             | Event::DelayStarted { .. }
             | Event::SignalTaken { .. }
@@ -262,6 +283,86 @@ impl Saga {
         }
         record.tries += 1;
         Ok(())
+    }
+
+    /// Takes the newest attempt back: it was not sent.
+    fn attempt_held(
+        &mut self,
+        step: StepIndex,
+        phase: Phase,
+        (guard, until): (Guard, Timestamp),
+        sent: bool,
+    ) -> Result<(), ReplayError> {
+        let outcome = self.outcome_of(step);
+        let turned = self.progress == Progress::Back;
+        let record = self.record_mut(step)?;
+        record.tries = record.tries.saturating_sub(1);
+        match phase {
+            Phase::Action => {
+                record.attempts = record.attempts.saturating_sub(1);
+                record.may_be_sent |= sent;
+                if !record.may_be_done() {
+                    record.started_at = None;
+                }
+                record.state = if turned && !record.may_be_done() {
+                    StepState::Pending
+                } else {
+                    StepState::Held(guard, Some(until))
+                };
+            }
+            Phase::Compensation => {
+                record.compensation_attempts = record.compensation_attempts.saturating_sub(1);
+                record.state = StepState::CompensationHeld(outcome, guard, Some(until));
+            }
+        }
+        Ok(())
+    }
+
+    /// A saga that turns back begins no action any more: what a guard held back before it was ever
+    /// sent has not begun.
+    fn forget_held_actions(&mut self) {
+        for record in &mut self.steps {
+            if matches!(record.state, StepState::Held(..)) && !record.may_be_done() {
+                record.state = StepState::Pending;
+            }
+        }
+    }
+
+    /// Shows an attempt that waits for a guard in its owner's memory, where the journal says that
+    /// it has begun. For what is shown only: nothing of it is journaled.
+    pub fn show_held(&mut self, call: InFlight, guard: Guard) {
+        if !self.in_flight().any(|flying| flying == call) {
+            return;
+        }
+        let at = self.updated_at;
+        let since = self.record(call.step).map_or(at, |record| record.since);
+        if self
+            .attempt_held(call.step, call.phase, (guard, at), false)
+            .is_err()
+        {
+            return;
+        }
+        let Ok(record) = self.record_mut(call.step) else {
+            return;
+        };
+        record.since = since;
+        record.state = match record.state {
+            StepState::Held(guard, _) => StepState::Held(guard, None),
+            StepState::CompensationHeld(outcome, guard, _) => {
+                StepState::CompensationHeld(outcome, guard, None)
+            }
+            other @ (StepState::Pending
+            | StepState::Running
+            | StepState::Retrying(_)
+            | StepState::AwaitingSignal(_)
+            | StepState::AwaitingTime(_)
+            | StepState::Ended(_)
+            | StepState::Skipped
+            | StepState::Compensating(_)
+            | StepState::CompensationRetrying(..)
+            | StepState::Compensated(_)
+            | StepState::CompensationFailed(_)) => other,
+        };
     }
 
     fn attempt_failed(
@@ -352,12 +453,14 @@ impl Saga {
             StepState::Pending
             | StepState::Running
             | StepState::Retrying(_)
+            | StepState::Held(..)
             | StepState::AwaitingSignal(_)
             | StepState::AwaitingTime(_)
             | StepState::Ended(_)
             | StepState::Skipped
             | StepState::Compensating(_)
             | StepState::CompensationRetrying(..)
+            | StepState::CompensationHeld(..)
             | StepState::Compensated(_) => StepState::Pending,
         };
         Ok(())
@@ -369,11 +472,15 @@ impl Saga {
             .unwrap_or(ActionOutcome::Unknown)
     }
 
+    /// The record of a step, for an event that changes its state.
     fn record_mut(&mut self, step: StepIndex) -> Result<&mut StepRecord, ReplayError> {
-        let seq = self.seq;
-        self.steps
+        let (seq, at) = (self.seq, self.updated_at);
+        let record = self
+            .steps
             .get_mut(step.offset())
-            .ok_or(ReplayError::UnknownStep { seq, step: step.0 })
+            .ok_or(ReplayError::UnknownStep { seq, step: step.0 })?;
+        record.since = at;
+        Ok(record)
     }
 }
 

@@ -12,7 +12,7 @@ mod forward;
 mod signal;
 
 use super::apply::TIMED_OUT;
-use super::event::{Event, Failure, Started};
+use super::event::{Event, Failure, Resolution, Started};
 use super::facts::SagaFacts;
 use super::id::{SagaId, Timestamp};
 use super::input::{Input, Rejection};
@@ -84,6 +84,8 @@ pub fn decide(
     };
     match input {
         Input::Attempt(attempted) => deciding.attempt_ended(attempted),
+        Input::Held(held) => deciding.attempt_held(held),
+        Input::LetThrough { step, phase } => deciding.let_through(step, phase),
         Input::Wake => {}
         Input::Signal {
             name,
@@ -124,6 +126,21 @@ pub fn render(
     };
     let facts = SagaFacts::of(definition, saga, call.phase);
     declared.render(call.step, call.phase, &Scope::new(&facts))
+}
+
+/// How a person could resolve a step now.
+#[must_use]
+pub fn resolutions(definition: &Definition, saga: &Saga, step: StepIndex) -> Vec<Resolution> {
+    let deciding = Deciding {
+        definition,
+        saga: saga.clone(),
+        now: saga.updated_at,
+        events: Vec::new(),
+        requests: Vec::new(),
+    };
+    let mut all = Resolution::ALL.to_vec();
+    all.retain(|resolution| deciding.resolvable(step, *resolution));
+    all
 }
 
 /// One decision in the making: a scratch copy of the saga, advanced event by event.
@@ -205,23 +222,37 @@ impl Deciding<'_> {
         self.emit(Event::SagaCompensating { failure });
         for step in self.steps() {
             match self.saga.step_state(step) {
-                StepState::Retrying(_) => {
-                    let error = self.last_error(step);
-                    self.emit(Event::StepUnknown { step, error });
+                StepState::Retrying(_) => self.end_as_unknown(step),
+                // One that was to begin anew after a `retry`, or that a guard held back.
+                StepState::Pending | StepState::Held(..) if self.may_be_done(step) => {
+                    self.end_as_unknown(step);
                 }
                 StepState::AwaitingSignal(_) | StepState::AwaitingTime(_) => {
                     self.emit(Event::StepSkipped { step });
                 }
                 StepState::Pending
+                | StepState::Held(..)
                 | StepState::Running
                 | StepState::Ended(_)
                 | StepState::Skipped
                 | StepState::Compensating(_)
                 | StepState::CompensationRetrying(..)
+                | StepState::CompensationHeld(..)
                 | StepState::Compensated(_)
                 | StepState::CompensationFailed(_) => {}
             }
         }
+    }
+
+    fn may_be_done(&self, step: StepIndex) -> bool {
+        self.saga
+            .record(step)
+            .is_some_and(super::state::StepRecord::may_be_done)
+    }
+
+    fn end_as_unknown(&mut self, step: StepIndex) {
+        let error = self.last_error(step);
+        self.emit(Event::StepUnknown { step, error });
     }
 
     fn time_is_up(&self) -> Failure {

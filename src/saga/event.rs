@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::guard::Guard;
 use super::id::Timestamp;
 use super::outcome::StepError;
 use crate::definition::StepIndex;
@@ -38,6 +39,21 @@ pub enum Event {
         error: StepError,
         /// When the next attempt is due.
         retry_at: Timestamp,
+    },
+    /// A guard holds the attempt back that had begun: nothing was sent, it is taken back, and it
+    /// begins anew at `until` if it is not let through before.
+    AttemptHeld {
+        /// The step.
+        step: StepIndex,
+        /// Which of its calls.
+        phase: Phase,
+        /// Which guard.
+        guard: Guard,
+        /// When it begins anew at the latest.
+        until: Timestamp,
+        /// Whether an owner before this one may have sent it.
+        #[serde(default, skip_serializing_if = "is_false")]
+        sent: bool,
     },
     /// A `wait` step began to wait.
     WaitStarted {
@@ -194,6 +210,14 @@ pub enum Event {
     },
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 fn is_null(value: &Arc<Value>) -> bool {
     value.is_null()
 }
@@ -263,4 +287,14 @@ pub enum Resolution {
     Refused,
     /// It was undone.
     Compensated,
+}
+
+impl Resolution {
+    /// Every resolution.
+    pub const ALL: [Self; 4] = [
+        Self::Succeeded,
+        Self::Skipped,
+        Self::Refused,
+        Self::Compensated,
+    ];
 }

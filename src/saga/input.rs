@@ -3,7 +3,10 @@
 use serde_json::Value;
 
 use super::event::Resolution;
+use super::guard::Guard;
+use super::id::Timestamp;
 use super::outcome::Outcome;
+use super::state::InFlight;
 use crate::definition::StepIndex;
 use crate::definition::request::Phase;
 
@@ -12,6 +15,15 @@ use crate::definition::request::Phase;
 pub enum Input {
     /// An attempt came to an end.
     Attempt(Attempted),
+    /// A guard holds an attempt back that has begun by the journal: nothing was sent, so it was none.
+    Held(HeldBack),
+    /// The guard that held an attempt back lets it through, before its time to wake up at.
+    LetThrough {
+        /// The step.
+        step: StepIndex,
+        /// Which of its calls.
+        phase: Phase,
+    },
     /// Some of its times may have come.
     Wake,
     /// A signal.
@@ -47,6 +59,19 @@ pub struct Attempted {
     pub outcome: Outcome,
     /// Chance in [0, 1), drawn outside, for the wait before the next attempt.
     pub draw: f64,
+}
+
+/// An attempt that a guard holds back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldBack {
+    /// Which attempt.
+    pub call: InFlight,
+    /// Which guard.
+    pub guard: Guard,
+    /// When it begins anew, if it is not let through before.
+    pub until: Timestamp,
+    /// Whether the owner before this one may have sent it.
+    pub sent: bool,
 }
 
 /// What a person may ask of a saga.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::event::{Failure, Started};
+use super::guard::Guard;
 use super::id::{SagaId, Timestamp};
 use super::outcome::{ActionOutcome, Status, StepError};
 use crate::definition::model::{OnFailure, Position, Step};
@@ -29,6 +30,8 @@ pub struct Saga {
     pub progress: Progress,
     /// Nothing new is sent while this is set.
     pub suspended: bool,
+    /// Since when.
+    pub suspended_at: Option<Timestamp>,
     /// Its time passed after the pivot.
     pub overdue: bool,
     /// Its time passed before the pivot; the deadline bounds nothing any more.
@@ -79,6 +82,9 @@ pub struct StepRecord {
     pub compensation_attempts: u32,
     /// Attempts begun of the current set; a `retry` gives a fresh one.
     pub tries: u32,
+    /// An attempt at the action that a guard held back after a change of owners: it is not counted,
+    /// but the owner before may have sent it.
+    pub may_be_sent: bool,
     /// What it gave.
     pub output: Option<Arc<Value>>,
     /// The error of its last failed attempt, of whichever phase.
@@ -87,6 +93,8 @@ pub struct StepRecord {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+    /// Since when it is in its state.
+    pub since: Timestamp,
     /// The number of the event that ended its action: the order of completion.
     pub ended_seq: u64,
 }
@@ -100,6 +108,9 @@ pub enum StepState {
     Running,
     /// The action's next attempt is due at this time.
     Retrying(Timestamp),
+    /// A guard holds the action's next attempt back, until this time at the latest; none while it
+    /// waits in its owner's memory, which is never so in a journal.
+    Held(Guard, Option<Timestamp>),
     /// It waits for a signal, until this time.
     AwaitingSignal(Option<Timestamp>),
     /// It waits for this time.
@@ -112,6 +123,8 @@ pub enum StepState {
     Compensating(ActionOutcome),
     /// The compensation's next attempt is due at the time; the action ended so.
     CompensationRetrying(ActionOutcome, Timestamp),
+    /// A guard holds the compensation's next attempt back, as with `Held`; the action ended so.
+    CompensationHeld(ActionOutcome, Guard, Option<Timestamp>),
     /// It is undone; the action ended so.
     Compensated(ActionOutcome),
     /// It cannot be undone without a person; the action ended so.
@@ -126,14 +139,76 @@ impl StepState {
             Self::Pending
             | Self::Running
             | Self::Retrying(_)
+            | Self::Held(..)
             | Self::AwaitingSignal(_)
             | Self::AwaitingTime(_)
             | Self::Skipped => None,
             Self::Ended(outcome)
             | Self::Compensating(outcome)
             | Self::CompensationRetrying(outcome, _)
+            | Self::CompensationHeld(outcome, ..)
             | Self::Compensated(outcome)
             | Self::CompensationFailed(outcome) => Some(outcome),
+        }
+    }
+
+    /// The phase of the attempt that a guard holds back, which guard, and until when.
+    #[must_use]
+    pub fn held(self) -> Option<(Phase, Guard, Option<Timestamp>)> {
+        match self {
+            Self::Held(guard, until) => Some((Phase::Action, guard, until)),
+            Self::CompensationHeld(_, guard, until) => Some((Phase::Compensation, guard, until)),
+            Self::Pending
+            | Self::Running
+            | Self::Retrying(_)
+            | Self::AwaitingSignal(_)
+            | Self::AwaitingTime(_)
+            | Self::Ended(_)
+            | Self::Skipped
+            | Self::Compensating(_)
+            | Self::CompensationRetrying(..)
+            | Self::Compensated(_)
+            | Self::CompensationFailed(_) => None,
+        }
+    }
+
+    /// When what it waits for is over at the latest, where that is known.
+    #[must_use]
+    pub fn until(self) -> Option<Timestamp> {
+        match self {
+            Self::Retrying(at) | Self::AwaitingTime(at) | Self::CompensationRetrying(_, at) => {
+                Some(at)
+            }
+            Self::Held(_, until)
+            | Self::CompensationHeld(_, _, until)
+            | Self::AwaitingSignal(until) => until,
+            Self::Pending
+            | Self::Running
+            | Self::Ended(_)
+            | Self::Skipped
+            | Self::Compensating(_)
+            | Self::Compensated(_)
+            | Self::CompensationFailed(_) => None,
+        }
+    }
+
+    /// Which of the step's two calls it is about.
+    #[must_use]
+    pub fn phase(self) -> Phase {
+        match self {
+            Self::Pending
+            | Self::Running
+            | Self::Retrying(_)
+            | Self::Held(..)
+            | Self::AwaitingSignal(_)
+            | Self::AwaitingTime(_)
+            | Self::Ended(_)
+            | Self::Skipped => Phase::Action,
+            Self::Compensating(_)
+            | Self::CompensationRetrying(..)
+            | Self::CompensationHeld(..)
+            | Self::Compensated(_)
+            | Self::CompensationFailed(_) => Phase::Compensation,
         }
     }
 
@@ -145,11 +220,13 @@ impl StepState {
             Self::Compensating(_) => Some(Phase::Compensation),
             Self::Pending
             | Self::Retrying(_)
+            | Self::Held(..)
             | Self::AwaitingSignal(_)
             | Self::AwaitingTime(_)
             | Self::Ended(_)
             | Self::Skipped
             | Self::CompensationRetrying(..)
+            | Self::CompensationHeld(..)
             | Self::Compensated(_)
             | Self::CompensationFailed(_) => None,
         }
@@ -164,12 +241,20 @@ impl StepRecord {
             attempts: 0,
             compensation_attempts: 0,
             tries: 0,
+            may_be_sent: false,
             output: None,
             error: None,
             started_at: None,
             finished_at: None,
+            since: Timestamp::default(),
             ended_seq: 0,
         }
+    }
+
+    /// Whether the participant may have been asked for the action.
+    #[must_use]
+    pub fn may_be_done(&self) -> bool {
+        self.attempts > 0 || self.may_be_sent
     }
 
     /// The number of the newest attempt of a phase.
@@ -252,10 +337,12 @@ impl Saga {
             StepState::Pending
             | StepState::Running
             | StepState::Retrying(_)
+            | StepState::Held(..)
             | StepState::AwaitingSignal(_)
             | StepState::AwaitingTime(_)
             | StepState::Compensating(_)
             | StepState::CompensationRetrying(..)
+            | StepState::CompensationHeld(..)
             | StepState::Compensated(_)
             | StepState::CompensationFailed(_) => false,
         }
@@ -275,12 +362,14 @@ impl Saga {
             StepState::Pending
             | StepState::Running
             | StepState::Retrying(_)
+            | StepState::Held(..)
             | StepState::AwaitingSignal(_)
             | StepState::AwaitingTime(_)
             | StepState::Ended(ActionOutcome::Succeeded)
             | StepState::Skipped
             | StepState::Compensating(_)
             | StepState::CompensationRetrying(..)
+            | StepState::CompensationHeld(..)
             | StepState::Compensated(_) => false,
         }
     }
@@ -337,6 +426,15 @@ impl Saga {
     /// The earliest time at which something of it is due.
     #[must_use]
     pub fn next_time(&self) -> Option<Timestamp> {
+        self.next_time_but_held()
+            .into_iter()
+            .chain(self.held_until())
+            .min()
+    }
+
+    /// The same without the attempts that guards hold back: for whoever wakes those by other means.
+    #[must_use]
+    pub fn next_time_but_held(&self) -> Option<Timestamp> {
         let forward = match self.progress {
             Progress::Forward => true,
             Progress::Back => false,
@@ -355,6 +453,8 @@ impl Saga {
             StepState::AwaitingSignal(until) => until,
             StepState::AwaitingTime(until) => Some(until),
             StepState::Pending
+            | StepState::Held(..)
+            | StepState::CompensationHeld(..)
             | StepState::Running
             | StepState::Ended(_)
             | StepState::Skipped
@@ -363,6 +463,21 @@ impl Saga {
             | StepState::CompensationFailed(_) => None,
         });
         steps.chain(deadline).min()
+    }
+
+    /// The attempts that guards hold back and that may be sent, each with its guard.
+    pub fn held(&self) -> impl Iterator<Item = (StepIndex, Phase, Guard)> + '_ {
+        let sends = self.sends();
+        let records = self.steps.iter().zip(0_u16..).filter(move |_| sends);
+        records.filter_map(|(record, index)| {
+            let (phase, guard, _) = record.state.held()?;
+            Some((StepIndex(index), phase, guard))
+        })
+    }
+
+    fn held_until(&self) -> Option<Timestamp> {
+        let held = self.steps.iter().filter(|_| self.sends());
+        held.filter_map(|record| record.state.held()?.2).min()
     }
 
     pub(super) fn record(&self, step: StepIndex) -> Option<&StepRecord> {

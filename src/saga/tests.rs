@@ -1,5 +1,6 @@
 //! The core, driven by arbitrary histories and by tables.
 
+mod held;
 mod histories;
 mod model;
 mod scenarios;

@@ -20,6 +20,7 @@ use support::scripted::{Reply, Scripted};
 
 mod changing;
 mod definitions;
+mod explaining;
 mod live;
 mod publishing;
 mod reading;

@@ -506,6 +506,7 @@ fn every_command_has_help_with_an_example() {
         "list",
         "get",
         "watch",
+        "explain",
         "cancel",
         "suspend",
         "resume",

@@ -52,6 +52,9 @@ pub struct Fact<'a> {
     /// When the next attempt is due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<At>,
+    /// The guard that holds it back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guard: Option<&'static str>,
     /// When a wait is over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<At>,
@@ -137,6 +140,10 @@ fn fact<'a>(definition: &'a Definition, event: &'a Event) -> Fact<'a> {
 }
 
 /// The facts about a step.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one arm an event, every variant named"
+)]
 fn fact_of_step<'a>(definition: &'a Definition, event: &'a Event) -> Option<Fact<'a>> {
     let at = |r#type, step| Fact {
         step: Some(step_id(definition, step)),
@@ -154,6 +161,19 @@ fn fact_of_step<'a>(definition: &'a Definition, event: &'a Event) -> Option<Fact
             Fact {
                 retry_at: Some(At(*retry_at)),
                 ..failed
+            }
+        }
+        Event::AttemptHeld {
+            step,
+            phase,
+            guard,
+            until,
+            sent: _,
+        } => {
+            let held = at("attempt_held", *step).phase(*phase).until(Some(*until));
+            Fact {
+                guard: Some(guard.as_str()),
+                ..held
             }
         }
         Event::WaitStarted { step, until } => at("wait_started", *step).until(*until),
@@ -267,6 +287,7 @@ fn fact_of_saga<'a>(definition: &'a Definition, event: &'a Event) -> Option<Fact
         }
         Event::AttemptStarted { .. }
         | Event::AttemptFailed { .. }
+        | Event::AttemptHeld { .. }
         | Event::WaitStarted { .. }
         | Event::DelayStarted { .. }
         | Event::SignalTaken { .. }

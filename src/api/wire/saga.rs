@@ -11,7 +11,7 @@ use crate::api::openapi::{examples, words};
 use crate::definition::model::{Step, StepKind};
 use crate::definition::{Definition, StepIndex};
 use crate::engine::Snapshot;
-use crate::saga::{Failure, Saga, SagaId, StepError, StepRecord, StepState};
+use crate::saga::{Failure, Guard, Saga, SagaId, StepError, StepRecord, StepState};
 
 /// A saga without its payloads and steps.
 #[derive(Debug, Serialize, ToSchema)]
@@ -166,6 +166,8 @@ pub enum WaitingFor<'a> {
     Time,
     /// The next attempt.
     Retry,
+    /// A guard that holds the next attempt back.
+    Guard(Guard),
     /// A person.
     Operator,
 }
@@ -177,6 +179,7 @@ impl Serialize for WaitingFor<'_> {
             Self::Signal(name) => serializer.collect_str(&format_args!("signal:{name}")),
             Self::Time => serializer.serialize_str("time"),
             Self::Retry => serializer.serialize_str("retry"),
+            Self::Guard(guard) => serializer.serialize_str(guard.as_str()),
             Self::Operator => serializer.serialize_str("operator"),
         }
     }
@@ -269,7 +272,7 @@ pub fn step_id(definition: &Definition, step: StepIndex) -> &str {
 
 impl<'a> StepView<'a> {
     fn of(saga: &Saga, step: &'a Step, record: &'a StepRecord) -> Self {
-        let (status, waiting_for) = words(saga, step, record.state);
+        let (status, waiting_for) = step_words(saga, step, record.state);
         Self {
             id: &step.id,
             status,
@@ -279,6 +282,9 @@ impl<'a> StepView<'a> {
             finished_at: record.finished_at.map(At),
             next_attempt_at: match record.state {
                 StepState::Retrying(at) | StepState::CompensationRetrying(_, at) => Some(At(at)),
+                StepState::Held(_, until) | StepState::CompensationHeld(_, _, until) => {
+                    until.map(At)
+                }
                 StepState::Pending
                 | StepState::Running
                 | StepState::AwaitingSignal(_)
@@ -308,7 +314,7 @@ impl<'a> ErrorView<'a> {
 }
 
 /// The word for a step's state, and on what it waits.
-fn words<'a>(
+pub fn step_words<'a>(
     saga: &Saga,
     step: &'a Step,
     state: StepState,
@@ -318,12 +324,16 @@ fn words<'a>(
         StepState::Pending => ("pending", None),
         StepState::Running => ("running", Some(WaitingFor::Reply)),
         StepState::Retrying(_) => ("waiting", Some(WaitingFor::Retry)),
+        StepState::Held(guard, _) => ("waiting", Some(WaitingFor::Guard(guard))),
         StepState::AwaitingSignal(_) => ("waiting", signal_of(step)),
         StepState::AwaitingTime(_) => ("waiting", Some(WaitingFor::Time)),
         StepState::Ended(outcome) => (outcome.as_str(), operator),
         StepState::Skipped => ("skipped", None),
         StepState::Compensating(_) => ("compensating", Some(WaitingFor::Reply)),
         StepState::CompensationRetrying(..) => ("compensating", Some(WaitingFor::Retry)),
+        StepState::CompensationHeld(_, guard, _) => {
+            ("compensating", Some(WaitingFor::Guard(guard)))
+        }
         StepState::Compensated(_) => ("compensated", None),
         StepState::CompensationFailed(_) => ("compensation_failed", operator),
     }

@@ -10,7 +10,7 @@ use super::saga::{Summary, Whole};
 use crate::definition::request::Phase;
 use crate::definition::{Definition, StepIndex, check};
 use crate::engine::Snapshot;
-use crate::saga::{Event, Failure, Resolution, Saga, SagaId, Started, StepError, Timestamp};
+use crate::saga::{Event, Failure, Guard, Resolution, Saga, SagaId, Started, StepError, Timestamp};
 
 const PAY: StepIndex = StepIndex(0);
 const APPROVE: StepIndex = StepIndex(1);
@@ -379,4 +379,48 @@ fn every_event_is_shown_under_its_journals_type() {
         );
         assert!(view["step"].is_null() || view["step"].is_string(), "{view}");
     }
+}
+
+#[test]
+fn a_step_that_a_guard_holds_back_waits_for_it() {
+    let begun = |phase| Event::AttemptStarted { step: PAY, phase };
+    let held = |phase| Event::AttemptHeld {
+        step: PAY,
+        phase,
+        guard: Guard::CircuitBreaker,
+        until: Timestamp(9_000),
+        sent: false,
+    };
+    let events = [begun(Phase::Action), held(Phase::Action)];
+    let at = json!("1970-01-01T00:00:09.000Z");
+    let seen = whole(&events);
+    assert_eq!(
+        shown(&seen, 0),
+        [json!("waiting"), json!("circuit_breaker"), at.clone()]
+    );
+    assert_eq!(seen["steps"][0]["attempts"], 0);
+    assert_eq!(seen["steps"][0]["started_at"], Value::Null);
+    let definition = definition();
+    let view = EventView::of(&definition, 3, Timestamp(0), &events[1]);
+    assert_eq!(
+        serde_json::to_value(view).unwrap(),
+        json!({
+            "seq": 3, "at": "1970-01-01T00:00:00.000Z", "type": "attempt_held", "step": "pay",
+            "phase": "action", "guard": "circuit_breaker", "until": at,
+        })
+    );
+    let paid = Event::StepSucceeded {
+        step: PAY,
+        output: Arc::default(),
+    };
+    let back = [
+        begun(Phase::Action),
+        paid,
+        begun(Phase::Compensation),
+        held(Phase::Compensation),
+    ];
+    assert_eq!(
+        shown(&whole(&back), 0),
+        [json!("compensating"), json!("circuit_breaker"), at]
+    );
 }

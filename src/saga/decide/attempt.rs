@@ -8,7 +8,7 @@ use crate::definition::model::{OnFailure, Position, RetryPolicy};
 use crate::definition::request::Phase;
 use crate::saga::event::Event;
 use crate::saga::id::Timestamp;
-use crate::saga::input::Attempted;
+use crate::saga::input::{Attempted, HeldBack};
 use crate::saga::outcome::{Outcome, StepError};
 use crate::saga::state::{InFlight, Progress, StepState};
 
@@ -34,6 +34,41 @@ impl Deciding<'_> {
         match phase {
             Phase::Action => self.action_ended(step, outcome, draw),
             Phase::Compensation => self.compensation_ended(step, outcome, draw),
+        }
+    }
+
+    /// Takes an attempt back that a guard did not let out. One that is not in flight changes
+    /// nothing (I8).
+    pub(super) fn attempt_held(&mut self, held: HeldBack) {
+        let HeldBack {
+            call,
+            guard,
+            until,
+            sent,
+        } = held;
+        if !self.saga.in_flight().any(|flying| flying == call) {
+            return;
+        }
+        let InFlight { step, phase, .. } = call;
+        self.emit(Event::AttemptHeld {
+            step,
+            phase,
+            guard,
+            until,
+            sent,
+        });
+        // A saga that has turned back begins no attempt at an action any more.
+        let turned = self.saga.progress == Progress::Back;
+        if phase == Phase::Action && turned && self.may_be_done(step) {
+            self.end_as_unknown(step);
+        }
+    }
+
+    /// Begins the attempt that a guard held back.
+    pub(super) fn let_through(&mut self, step: StepIndex, phase: Phase) {
+        let held = self.saga.step_state(step).held();
+        if self.saga.sends() && held.is_some_and(|(held, ..)| held == phase) {
+            self.begin_again(step, phase);
         }
     }
 
@@ -174,7 +209,11 @@ impl Deciding<'_> {
             let (phase, at) = match self.saga.step_state(step) {
                 StepState::Retrying(at) => (Phase::Action, at),
                 StepState::CompensationRetrying(_, at) => (Phase::Compensation, at),
+                StepState::Held(_, Some(until)) => (Phase::Action, until),
+                StepState::CompensationHeld(_, _, Some(until)) => (Phase::Compensation, until),
                 StepState::Pending
+                | StepState::Held(_, None)
+                | StepState::CompensationHeld(_, _, None)
                 | StepState::Running
                 | StepState::AwaitingSignal(_)
                 | StepState::AwaitingTime(_)
@@ -185,17 +224,20 @@ impl Deciding<'_> {
                 | StepState::CompensationFailed(_) => continue,
             };
             if at <= self.now {
-                self.begin_retry(step, phase);
+                self.begin_again(step, phase);
             }
         }
     }
 
-    fn begin_retry(&mut self, step: StepIndex, phase: Phase) {
+    fn begin_again(&mut self, step: StepIndex, phase: Phase) {
         match (self.prepare(step, phase), phase) {
             (Ok(request), _) => self.begin_attempt(step, phase, request),
-            // The same journal rendered it before, so this is a damaged definition; and something
-            // was sent, so nobody knows whether it was done.
-            (Err(error), Phase::Action) => self.emit(Event::StepUnknown { step, error }),
+            // The same journal rendered it before, so this is a damaged definition; and where
+            // something was sent, nobody knows whether it was done.
+            (Err(error), Phase::Action) if self.may_be_done(step) => {
+                self.emit(Event::StepUnknown { step, error });
+            }
+            (Err(error), Phase::Action) => self.emit(Event::StepRefused { step, error }),
             (Err(error), Phase::Compensation) => {
                 self.emit(Event::CompensationFailed { step, error });
             }

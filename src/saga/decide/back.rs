@@ -18,7 +18,7 @@ enum Undoing {
     Clear,
     /// It is to be undone, and nothing was begun.
     Due,
-    /// An attempt is in flight, or waits for its next try.
+    /// An attempt is in flight, or waits for its next try or for a guard.
     Active,
     /// It cannot be undone without a person.
     Failed,
@@ -167,11 +167,14 @@ impl Deciding<'_> {
                     Undoing::Clear
                 }
             }
-            StepState::Compensating(_) | StepState::CompensationRetrying(..) => Undoing::Active,
+            StepState::Compensating(_)
+            | StepState::CompensationRetrying(..)
+            | StepState::CompensationHeld(..) => Undoing::Active,
             StepState::CompensationFailed(_) => Undoing::Failed,
             StepState::Pending
             | StepState::Running
             | StepState::Retrying(_)
+            | StepState::Held(..)
             | StepState::AwaitingSignal(_)
             | StepState::AwaitingTime(_)
             | StepState::Skipped

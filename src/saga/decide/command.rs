@@ -131,7 +131,7 @@ impl Deciding<'_> {
         stopping.map(|step| step.index).collect()
     }
 
-    fn resolvable(&self, index: StepIndex, resolution: Resolution) -> bool {
+    pub(super) fn resolvable(&self, index: StepIndex, resolution: Resolution) -> bool {
         let Some(step) = self.definition.step(index) else {
             return false;
         };
@@ -147,6 +147,7 @@ impl Deciding<'_> {
                     && match state {
                         StepState::Running
                         | StepState::Retrying(_)
+                        | StepState::Held(..)
                         | StepState::AwaitingSignal(_)
                         | StepState::AwaitingTime(_) => true,
                         StepState::Ended(ActionOutcome::Refused | ActionOutcome::Unknown) => {
@@ -157,6 +158,7 @@ impl Deciding<'_> {
                         | StepState::Skipped
                         | StepState::Compensating(_)
                         | StepState::CompensationRetrying(..)
+                        | StepState::CompensationHeld(..)
                         | StepState::Compensated(_)
                         | StepState::CompensationFailed(_) => false,
                     }

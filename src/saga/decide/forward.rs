@@ -89,10 +89,12 @@ impl Deciding<'_> {
                 | StepState::Pending
                 | StepState::Running
                 | StepState::Retrying(_)
+                | StepState::Held(..)
                 | StepState::Ended(_)
                 | StepState::Skipped
                 | StepState::Compensating(_)
                 | StepState::CompensationRetrying(..)
+                | StepState::CompensationHeld(..)
                 | StepState::Compensated(_)
                 | StepState::CompensationFailed(_) => {}
             }

@@ -15,8 +15,8 @@ use crate::definition::problem::Place;
 use crate::definition::request::{Call, CallBody, CallTarget, Phase};
 use crate::saga::replay::{Transition, replay};
 use crate::saga::{
-    Attempted, Command, Event, InFlight, Input, Outcome, Rejection, Saga, SagaId, Started,
-    StepError, Timestamp, decide, start,
+    Attempted, Command, Event, Guard, HeldBack, InFlight, Input, Outcome, Rejection, Saga, SagaId,
+    Started, StepError, Timestamp, decide, start,
 };
 
 /// A policy with few attempts and exact waits.
@@ -158,8 +158,9 @@ impl Plan {
 }
 
 /// A saga, its journal, and the clock.
+#[derive(Clone)]
 pub(super) struct Driven {
-    pub(super) definition: Definition,
+    pub(super) definition: Arc<Definition>,
     pub(super) saga: Saga,
     pub(super) journal: Vec<Transition>,
     pub(super) now: Timestamp,
@@ -186,7 +187,7 @@ impl Driven {
             events: decision.events,
         }];
         Self {
-            definition,
+            definition: Arc::new(definition),
             saga: decision.saga,
             journal,
             now,
@@ -219,6 +220,22 @@ impl Driven {
             attempt,
             outcome,
             draw: 0.5,
+        }))
+        .unwrap()
+    }
+
+    /// A guard holds the attempt in flight of a step back for a second.
+    pub(super) fn hold(&mut self, step: u16, phase: Phase, sent: bool) -> Vec<Event> {
+        let call = self
+            .saga
+            .in_flight()
+            .find(|call| call.step == StepIndex(step) && call.phase == phase)
+            .unwrap_or_else(|| panic!("no {phase:?} of s{step} is in flight: {:#?}", self.saga));
+        self.feed(Input::Held(HeldBack {
+            call,
+            guard: Guard::Bulkhead,
+            until: self.now.plus_ms(1_000),
+            sent,
         }))
         .unwrap()
     }
