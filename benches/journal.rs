@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 use amends::saga::id::{SagaId, Timestamp};
 use amends::saga::outcome::Status;
 use amends::store::{
-    DatabaseSettings, Entry, Journal, ReplicaInfo, StartRecord, Store, SummaryWrite, Transition,
+    AuditAction, AuditRecord, DatabaseSettings, Entry, Journal, ReplicaInfo, SYSTEM, StartRecord,
+    Store, SummaryWrite, Transition,
 };
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement, Value};
 use tokio_util::sync::CancellationToken;
@@ -139,7 +140,21 @@ fn entry(saga: u128, seq: u64) -> Entry {
         },
         summary,
         start,
+        audit: audited(SagaId(Uuid::from_u128(saga)), at, first, last),
     }
+}
+
+/// A saga that completes is audited at its start and at its end.
+fn audited(saga: SagaId, at: Timestamp, first: bool, last: bool) -> Vec<AuditRecord> {
+    let (action, actor) = match (first, last) {
+        (true, _) => (AuditAction::SagaStarted, "shop"),
+        (_, true) => (AuditAction::SagaCompleted, SYSTEM),
+        (false, false) => return Vec::new(),
+    };
+    let mut record =
+        AuditRecord::new(action, at, actor, None).of_definition("order_fulfilment", Some(1));
+    record.saga = Some(saga);
+    vec![record]
 }
 
 fn payload() -> String {

@@ -7,6 +7,7 @@
 
 mod active;
 mod advance;
+mod audit;
 mod calls;
 pub mod catalogue;
 pub mod clock;

@@ -27,7 +27,8 @@ use std::time::Duration;
 
 use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 
-pub use audit::{AuditAction, AuditActions, AuditPolicy, AuditRecord, SYSTEM};
+pub use audit::{AuditAction, AuditActions, AuditCursor, AuditEntry, AuditFilter};
+pub use audit::{AuditPolicy, AuditRecord, NoAuditCursor, SYSTEM, UnknownAction};
 pub use definitions::{DefinitionState, NewDefinition, Published, Source};
 pub use error::StoreError;
 pub use journal::{AppendError, Appended, Counters, Entry, Journal, Receipt};

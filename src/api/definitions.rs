@@ -180,7 +180,10 @@ pub(super) async fn find(
     path = "/definitions:check",
     tag = "definitions",
     operation_id = "checkDefinition",
-    request_body(content((String = "application/yaml"), (Value = "application/json"))),
+    request_body(
+        description = "The definition. No body is an empty document.",
+        content((Option<String> = "application/yaml"), (Option<Value> = "application/json")),
+    ),
     responses(
         (status = 200, description = "What was found.", body = CheckResult),
         problems::CheckDefinition,

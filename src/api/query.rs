@@ -113,7 +113,7 @@ pub(super) struct ListQuery {
 }
 
 /// The parameters of `GET /sagas`.
-const LIST_PARAMETERS: &[&str] = &[
+pub(super) const LIST_PARAMETERS: &[&str] = &[
     "definition",
     "version",
     "status",

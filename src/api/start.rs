@@ -20,7 +20,7 @@ use super::body::Body;
 use super::digest::digest;
 use super::error::{ApiError, Problem};
 use super::headers;
-use super::openapi::parameters::{IdempotencyKey, StartHeaders, TraceHeaders};
+use super::openapi::parameters::{IdempotencyKey, Prefer, TraceHeaders};
 use super::openapi::problems;
 use super::openapi::requests::{BatchBody, StartBody};
 use super::wire::saga::{Summary, Whole};
@@ -39,7 +39,7 @@ const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-repl
     path = "/sagas",
     tag = "sagas",
     operation_id = "startSaga",
-    params(IdempotencyKey, StartHeaders, TraceHeaders),
+    params(IdempotencyKey, Prefer, TraceHeaders),
     request_body = StartBody,
     responses(
         (
@@ -217,6 +217,7 @@ async fn start_here(
 /// What became of a batch, start by start.
 #[derive(Serialize, ToSchema)]
 struct BatchAnswer<'a> {
+    /// One for each start, in the same order.
     results: Vec<BatchResult<'a>>,
 }
 
@@ -224,8 +225,20 @@ struct BatchAnswer<'a> {
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 enum BatchResult<'a> {
-    Started { status: u16, saga: Summary<'a> },
-    Refused { status: u16, problem: Problem<'a> },
+    /// It is started.
+    Started {
+        /// 202.
+        status: u16,
+        /// The saga as it is now.
+        saga: Summary<'a>,
+    },
+    /// It is not started.
+    Refused {
+        /// What a single start would have been answered with.
+        status: u16,
+        /// Why.
+        problem: Problem<'a>,
+    },
 }
 
 impl<'a> BatchResult<'a> {

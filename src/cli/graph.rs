@@ -32,7 +32,8 @@ pub(super) async fn run(arguments: Graph, mut output: Output) -> Result<Verdict,
 
 /// The graph of a published definition, as the coordinator draws it.
 async fn published(arguments: &Graph, output: &mut Output) -> Result<Verdict, CliError> {
-    let client = Client::new(&arguments.url, arguments.token.as_deref())?;
+    let token = arguments.token.as_deref();
+    let client = Client::trusting(&arguments.url, token, &arguments.trust)?;
     let path = ["definitions", arguments.definition.as_str(), "graph"];
     let media_type = match arguments.format {
         GraphFormat::Mermaid => "text/vnd.mermaid",

@@ -2,10 +2,12 @@
 //! journal in the same moment, so that the journal has a saga's events in the order of their
 //! making; and only when they are durable do the calls that follow from them leave (I6).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Snapshot;
 use super::active::{Entry, EntryState};
+use super::audit::Told;
 use super::clock;
 use super::summary::{HORIZON_MS, Persisted, rest};
 use super::tenure::Tenure;
@@ -22,6 +24,14 @@ pub(super) struct Submitted {
     calls: Vec<Prepared>,
 }
 
+/// What belongs to a decision beside its events.
+pub(super) struct Beside {
+    /// With the start of a saga, and only with it.
+    pub(super) start: Option<store::StartRecord>,
+    /// Where the input came from, if from outside.
+    pub(super) remote: Option<IpAddr>,
+}
+
 /// Why an input was not taken.
 pub(super) enum NotTaken {
     /// The saga's state does not allow it.
@@ -31,12 +41,18 @@ pub(super) enum NotTaken {
 }
 
 impl Tenure {
-    /// Decides an input and gives the events to the journal.
+    /// Decides an input and gives the events to the journal. `remote` is where it came from, if
+    /// from outside.
     ///
     /// # Errors
     /// When the saga's state does not take the input, or the entry left memory; nothing has
     /// changed then.
-    pub(super) fn submit(&self, entry: &Entry, input: Input) -> Result<Submitted, NotTaken> {
+    pub(super) fn submit(
+        &self,
+        entry: &Entry,
+        input: Input,
+        remote: Option<IpAddr>,
+    ) -> Result<Submitted, NotTaken> {
         let now = clock::now();
         let mut state = entry.state.lock();
         if state.left {
@@ -51,7 +67,11 @@ impl Tenure {
         }
         let decision =
             decide(&entry.definition, &state.saga, input, now).map_err(NotTaken::Rejected)?;
-        Ok(self.record(entry, &mut state, decision, None))
+        let beside = Beside {
+            start: None,
+            remote,
+        };
+        Ok(self.record(entry, &mut state, decision, beside))
     }
 
     /// Gives the events of a decision to the journal. The caller holds the saga's lock.
@@ -60,8 +80,9 @@ impl Tenure {
         entry: &Entry,
         state: &mut EntryState,
         decision: Decision,
-        start: Option<store::StartRecord>,
+        beside: Beside,
     ) -> Submitted {
+        let Beside { start, remote } = beside;
         let Decision {
             events,
             saga,
@@ -86,6 +107,15 @@ impl Tenure {
                 self.count_out();
             }
         }
+        let told = Told {
+            policy: self.parts.store.audit_policy(),
+            definition: &entry.definition,
+            before: &state.saga,
+            after: &saga,
+            events: &events,
+            remote,
+        };
+        let audit = told.records();
         let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
         let receipt = self.journal.append(store::Entry {
             saga: entry.id,
@@ -99,6 +129,7 @@ impl Tenure {
             },
             summary,
             start,
+            audit,
         });
         state.persisted = persisted;
         state.saga = Arc::clone(&saga);

@@ -65,7 +65,7 @@ impl Tenure {
                 outcome,
                 draw: clock::draw(),
             });
-            let Ok(submitted) = self.submit(&entry, input) else {
+            let Ok(submitted) = self.submit(&entry, input, None) else {
                 return;
             };
             let durable = tokio::select! {

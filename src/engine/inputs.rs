@@ -1,5 +1,6 @@
 //! What reaches a saga from outside: commands, signals, and whoever waits for it or reads it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,8 +34,12 @@ impl Engine {
         command: Command,
         actor: Actor,
     ) -> Result<Snapshot, CommandError> {
-        let actor = actor.name;
-        self.input(id, Input::Command { command, actor }).await
+        let Actor { name, remote } = actor;
+        let input = Input::Command {
+            command,
+            actor: name,
+        };
+        self.input(id, input, remote).await
     }
 
     /// Gives a signal to a saga; answers when it is durable.
@@ -49,16 +54,13 @@ impl Engine {
         key: Option<String>,
         actor: Actor,
     ) -> Result<Snapshot, CommandError> {
-        self.input(
-            id,
-            Input::Signal {
-                name,
-                payload,
-                key,
-                actor: actor.name,
-            },
-        )
-        .await
+        let input = Input::Signal {
+            name,
+            payload,
+            key,
+            actor: actor.name,
+        };
+        self.input(id, input, actor.remote).await
     }
 
     /// Waits until the saga has finished or failed, at most so long, or until a drain begins.
@@ -112,7 +114,12 @@ impl Engine {
         Ok(self.parts.read(id).await?.snapshot)
     }
 
-    async fn input(&self, id: SagaId, input: Input) -> Result<Snapshot, CommandError> {
+    async fn input(
+        &self,
+        id: SagaId,
+        input: Input,
+        remote: Option<IpAddr>,
+    ) -> Result<Snapshot, CommandError> {
         if self.parts.stopping.draining.is_cancelled() {
             return Err(CommandError::Draining);
         }
@@ -121,7 +128,7 @@ impl Engine {
             return Err(CommandError::DatabaseUnavailable);
         }
         let (tell, told) = oneshot::channel();
-        let task = take_in(Arc::clone(&tenure), id, input, tell);
+        let task = take_in(Arc::clone(&tenure), id, (input, remote), tell);
         tenure.spawn_for(id, task);
         match tokio::time::timeout(DATABASE_PATIENCE, told).await {
             Ok(Ok(answer)) => answer,
@@ -136,10 +143,10 @@ impl Engine {
 async fn take_in(
     tenure: Arc<Tenure>,
     id: SagaId,
-    input: Input,
+    (input, remote): (Input, Option<IpAddr>),
     tell: oneshot::Sender<Result<Snapshot, CommandError>>,
 ) {
-    let answer = match tenure.submit_by_id(id, input).await {
+    let answer = match tenure.submit_by_id(id, input, remote).await {
         Ok((entry, submitted)) => match tenure.durable(&entry, submitted).await {
             Ok((_, snapshot, calls)) => {
                 tenure.send(&entry, calls);
@@ -174,6 +181,7 @@ impl Tenure {
         self: &Arc<Self>,
         id: SagaId,
         input: Input,
+        remote: Option<IpAddr>,
     ) -> Result<(Arc<Entry>, Submitted), Unsubmitted> {
         loop {
             let entry = match self.find(id).await.map_err(Unsubmitted::Error)? {
@@ -186,7 +194,7 @@ impl Tenure {
                     };
                 }
             };
-            match self.submit(&entry, input.clone()) {
+            match self.submit(&entry, input.clone(), remote) {
                 Ok(submitted) => return Ok((entry, submitted)),
                 Err(NotTaken::Rejected(rejection)) => {
                     self.keep_or_leave(&entry, &mut entry.state.lock());

@@ -221,7 +221,7 @@ impl Tenure {
 
     /// Looks at a saga whose time may have come, and follows its first call to the end.
     async fn wake(self: &Arc<Self>, entry: &Arc<Entry>) {
-        let Ok(submitted) = self.submit(entry, Input::Wake) else {
+        let Ok(submitted) = self.submit(entry, Input::Wake, None) else {
             return;
         };
         let durable = tokio::select! {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::active::Entry;
-use super::advance::counts;
+use super::advance::{Beside, counts};
 use super::catalogue::Startable;
 use super::summary::Persisted;
 use super::tenure::Tenure;
@@ -36,8 +36,13 @@ impl Engine {
             return Err(StartError::TooManySagas);
         }
         let idempotency = request.idempotency.clone();
+        let remote = request.actor.remote;
         let (decision, record) = begin(&definition, request);
         let withdrawn = Arc::clone(&record.withdrawn);
+        let beside = Beside {
+            start: Some(record),
+            remote,
+        };
         let begun = Arc::new(decision.saga.clone());
         let persisted = Persisted::of(&begun, true, begun.created_at);
         let entry = Entry::new(definition, owned.shard, owned.fence, begun, persisted);
@@ -46,7 +51,7 @@ impl Engine {
             Arc::clone(&tenure),
             Arc::clone(&entry),
             decision,
-            record,
+            beside,
             tell,
         );
         tenure.spawn_for(entry.id, task);
@@ -241,13 +246,13 @@ async fn make_durable(
     tenure: Arc<Tenure>,
     entry: Arc<Entry>,
     decision: Decision,
-    record: StartRecord,
+    beside: Beside,
     tell: oneshot::Sender<Told>,
 ) {
     tenure.active.insert(Arc::clone(&entry));
     let submitted = {
         let mut state = entry.state.lock();
-        tenure.record(&entry, &mut state, decision, Some(record))
+        tenure.record(&entry, &mut state, decision, beside)
     };
     let durable = tokio::select! {
         biased;

@@ -8,15 +8,18 @@
 //! the newest rows again and again may therefore meet a lower `seq` later than a higher one.
 
 mod action;
+mod list;
 
 use std::net::IpAddr;
 
 use sea_orm::{ConnectionTrait, Value};
+use serde_json::json;
 
-pub use action::{AuditAction, AuditActions};
+pub use action::{AuditAction, AuditActions, UnknownAction};
+pub use list::{AuditCursor, AuditEntry, AuditFilter, NoAuditCursor};
 
 use super::dialect::marks;
-use super::{Backend, Store, StoreError};
+use super::{Backend, JOURNAL_UNREADABLE, Store, StoreError};
 use crate::saga::id::{SagaId, Timestamp};
 
 /// The actor of what the coordinator does by itself.
@@ -123,12 +126,12 @@ impl AuditRecord {
         self.remote.map(|remote| remote.to_string())
     }
 
-    /// The values of [`COLUMNS`].
-    pub(super) fn push_values(&self, values: &mut Vec<Value>) {
+    /// The values of [`COLUMNS`], as of this saga.
+    pub(super) fn push_values(&self, saga: Option<SagaId>, values: &mut Vec<Value>) {
         let text = |text: Option<&str>| Value::String(text.map(|text| Box::new(text.to_owned())));
         values.extend([
             self.at.0.into(),
-            Value::Uuid(self.saga.map(|saga| Box::new(saga.0))),
+            Value::Uuid(saga.map(|saga| Box::new(saga.0))),
             Value::BigInt(self.definition_version()),
             self.actor.as_str().into(),
             self.action.as_str().into(),
@@ -172,6 +175,54 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Writes, in a transaction, that the coordinator did this now, by the database's clock.
+    pub(super) async fn record_now(
+        &self,
+        on: &impl ConnectionTrait,
+        action: AuditAction,
+        detail: &str,
+    ) -> Result<(), StoreError> {
+        if !self.audit.actions.contains(action) {
+            return Ok(());
+        }
+        let now = self.backend.now();
+        let sql =
+            format!("INSERT INTO audit_log (at, actor, action, detail) VALUES ({now}, ?, ?, ?)");
+        let values = vec![SYSTEM.into(), action.as_str().into(), detail.into()];
+        on.execute(self.backend.statement(&sql, values)).await?;
+        Ok(())
+    }
+
+    /// Writes, in a transaction, that a saga failed because its journal cannot be read.
+    pub(super) async fn record_set_aside(
+        &self,
+        on: &impl ConnectionTrait,
+        saga: SagaId,
+        why: &str,
+    ) -> Result<(), StoreError> {
+        let action = AuditAction::SagaFailed;
+        if !self.audit.actions.contains(action) {
+            return Ok(());
+        }
+        let now = self.backend.now();
+        // PostgreSQL does not guess the type of a value that is selected.
+        let text = match self.backend {
+            Backend::Sqlite | Backend::Postgres => "text",
+            Backend::MySql => "char",
+        };
+        let sql = format!(
+            "INSERT INTO audit_log (at, saga_id, version, actor, action, definition, detail) \
+             SELECT {now}, id, version, '{SYSTEM}', '{action}', definition, \
+             CAST(? AS {text}) FROM sagas WHERE id = ?"
+        );
+        let detail = json!({ "code": JOURNAL_UNREADABLE, "message": why }).to_string();
+        let values = vec![detail.into(), saga.0.into()];
+        on.execute(self.backend.statement(&sql, values)).await?;
+        Ok(())
+    }
+}
+
 /// Writes those of the records that the policy asks for, on a connection or in a transaction.
 pub(super) async fn write(
     on: &impl ConnectionTrait,
@@ -188,7 +239,7 @@ pub(super) async fn write(
         let sql = format!("INSERT INTO audit_log ({COLUMNS}) VALUES {rows}");
         let mut values = Vec::with_capacity(chunk.len() * COLUMNS_COUNT);
         for record in chunk {
-            record.push_values(&mut values);
+            record.push_values(record.saga, &mut values);
         }
         on.execute(backend.statement(&sql, values)).await?;
     }

@@ -32,7 +32,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Failure, Lease, Store, StoreError};
+use super::{AuditRecord, Failure, Lease, Store, StoreError};
 use crate::saga::id::{SagaId, Timestamp};
 use crate::saga::outcome::Status;
 use writer::Writer;
@@ -50,6 +50,8 @@ pub struct Entry {
     pub summary: Option<SummaryWrite>,
     /// With the first transition of a saga, and only with it.
     pub start: Option<StartRecord>,
+    /// What the audit is told of it: about this saga, and about nothing else.
+    pub audit: Vec<AuditRecord>,
 }
 
 /// The facts that one input made.

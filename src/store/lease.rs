@@ -18,10 +18,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait, Value};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::dialect::{column, signed};
-use super::{Backend, Store, StoreError};
+use super::{AuditAction, Backend, Store, StoreError};
 use crate::saga::{SagaId, Status};
 
 /// What a replica says of itself.
@@ -61,6 +62,8 @@ pub struct Lease {
     id: Uuid,
     epoch: i64,
     lease_ms: i64,
+    /// What the audit says of this replica.
+    described: String,
     /// PostgreSQL: the session that holds the advisory lock.
     session: Option<DatabaseConnection>,
     /// What [`Lease::claim`] has told of already.
@@ -88,12 +91,14 @@ impl Store {
         };
         let lease_ms = signed(lease_ms);
         self.ensure_shards(shards).await?;
-        let epoch = self.insert_replica(id, info, lease_ms).await?;
+        let described = describe(id, info);
+        let epoch = self.insert_replica(id, info, lease_ms, &described).await?;
         Ok(Lease {
             store: self.clone(),
             id,
             epoch,
             lease_ms,
+            described,
             session,
             owned: Mutex::new(BTreeMap::new()),
         })
@@ -131,6 +136,7 @@ impl Store {
         id: Uuid,
         info: &ReplicaInfo,
         lease_ms: i64,
+        described: &str,
     ) -> Result<i64, StoreError> {
         let now = self.backend.now();
         let transaction = self.db.begin().await?;
@@ -160,6 +166,8 @@ impl Store {
         let sql = "SELECT epoch FROM replicas WHERE id = ?";
         let row = transaction
             .query_one(self.backend.statement(sql, vec![id.into()]))
+            .await?;
+        self.record_now(&transaction, AuditAction::ReplicaStarted, described)
             .await?;
         transaction.commit().await?;
         row.as_ref()
@@ -253,10 +261,15 @@ impl Lease {
             self.id.into(),
             self.epoch.into(),
         ];
-        self.store
-            .db
-            .execute(self.store.backend.statement(sql, values))
+        let store = &self.store;
+        let transaction = store.db.begin().await?;
+        let shown = transaction
+            .execute(store.backend.statement(sql, values))
             .await?;
+        if shown.rows_affected() > 0 {
+            store.record_set_aside(&transaction, saga, why).await?;
+        }
+        transaction.commit().await?;
         Ok(())
     }
 
@@ -274,7 +287,13 @@ impl Lease {
             .await?;
         let sql = "DELETE FROM replicas WHERE id = ? AND epoch = ?";
         let values = vec![self.id.into(), self.epoch.into()];
-        transaction.execute(backend.statement(sql, values)).await?;
+        let gone = transaction.execute(backend.statement(sql, values)).await?;
+        if gone.rows_affected() > 0 {
+            let store = &self.store;
+            store
+                .record_now(&transaction, AuditAction::ReplicaDrained, &self.described)
+                .await?;
+        }
         transaction.commit().await?;
         self.owned
             .lock()
@@ -285,6 +304,15 @@ impl Lease {
             None => Ok(()),
         }
     }
+}
+
+fn describe(id: Uuid, info: &ReplicaInfo) -> String {
+    let ReplicaInfo {
+        address,
+        version,
+        role,
+    } = info;
+    json!({ "replica": id, "version": version, "address": address, "role": role }).to_string()
 }
 
 /// The failure code of a saga whose journal cannot be read.

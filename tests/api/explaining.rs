@@ -115,7 +115,7 @@ steps:
   - { id: c, after: [a], participant: probe, action: { post: /200 }, compensation: { post: /undo } }
   - { id: none, after: [c], participant: probe, action: { post: /200 }, compensation: { when: 'false', post: /undo } }
   - { id: last, after: [b, none], participant: probe, action: { post: /503 },
-      retry: { initial: 1h, jitter: none }, compensation: { post: /undo } }
+      retry: { initial: 1h, max: 1h, jitter: none }, compensation: { post: /undo } }
 ";
 
 /// What a cancel is said to undo is what the participant is then asked to undo, in that order.

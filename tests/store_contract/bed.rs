@@ -184,6 +184,7 @@ pub(crate) fn start(n: u32) -> Entry {
             labels: BTreeMap::new(),
             withdrawn: Arc::new(AtomicBool::new(false)),
         }),
+        audit: Vec::new(),
     }
 }
 
@@ -205,6 +206,7 @@ pub(crate) fn step(n: u32, seq: u64) -> Entry {
         transition: transition(n, seq, 1),
         summary: None,
         start: None,
+        audit: Vec::new(),
     }
 }
 

@@ -10,6 +10,8 @@
     reason = "this is a test in all its functions"
 )]
 
+mod audit;
+mod audit_lists;
 mod bed;
 mod journal;
 mod leases;

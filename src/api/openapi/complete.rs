@@ -1,6 +1,5 @@
 //! What holds of every call, said once: who may make it, and the headers that every answer has.
 
-use utoipa::Modify;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
@@ -8,9 +7,13 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     Components, Content, Header, OpenApi, RefOr, Required, Response, Schema, SecurityRequirement,
 };
+use utoipa::{IntoParams as _, Modify};
 
+use super::parameters::RequestId;
+use super::problems::responses;
 use super::words;
 use crate::api::access::Access;
+use crate::api::error::ErrorCode;
 use crate::api::routes::{self, Verb};
 
 /// The name of the security scheme.
@@ -34,6 +37,10 @@ impl Modify for Complete {
             if let Some(operation) = operation(document, line.verb, path) {
                 complete(operation, line.access);
             }
+        }
+        for item in document.paths.paths.values_mut() {
+            let everywhere = RequestId::into_params(|| None);
+            item.parameters = Some(everywhere.into_iter().map(RefOr::T).collect());
         }
     }
 }
@@ -64,6 +71,10 @@ fn complete(operation: &mut Operation, access: Access) {
         ),
     };
     operation.security = Some(security);
+    if let Access::Role(_) = access {
+        let refusals = responses(&[&[ErrorCode::Unauthenticated, ErrorCode::Forbidden]]);
+        operation.responses.responses.extend(refusals);
+    }
     let description = operation.description.take().unwrap_or_default();
     operation.description = Some(format!("{description}\n\n{who}").trim().to_owned());
     if let Some(RefOr::T(body)) = &mut operation.request_body {
@@ -109,6 +120,12 @@ fn dress(status: &str, response: &mut Response) {
         "x-request-id",
         text("Names the request: the client's own id where it sent a sane one."),
     );
+    if status == "401" {
+        add(
+            "WWW-Authenticate",
+            text("How a credential is shown: `Bearer`."),
+        );
+    }
     if matches!(status, "429" | "503") {
         add(
             "Retry-After",

@@ -1,196 +1,170 @@
 //! The parameters that calls take, for the document only: handlers read them by hand
-//! (`query.rs`, `headers.rs`).
+//! (`query.rs`, `headers.rs`), and the limits are the same constants.
 
 use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{
-    Array, ArrayBuilder, KnownFormat, Object, ObjectBuilder, SchemaFormat, SchemaType, Type,
+    ArrayBuilder, KnownFormat, Object, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type,
 };
+use utoipa::openapi::{RefOr, Required};
 
 use super::words;
 use crate::api::headers::IDEMPOTENCY_KEY_CHARS_MAX;
 use crate::api::members::Length;
 use crate::api::query::{LIMIT_DEFAULT, LIMIT_MAX, TEXT_CHARS_MAX};
 
-/// The saga that a path names.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Path)]
-pub struct SagaPath {
-    /// The saga's id.
-    #[param(schema_with = uuid)]
-    pub id: String,
+/// Names sets of parameters: each is a type that stands among the `params` of a call's
+/// `utoipa::path`.
+macro_rules! parameters {
+    ($($(#[$doc:meta])* $name:ident = [$($parameter:expr),* $(,)?];)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name;
+
+        impl IntoParams for $name {
+            fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+                vec![$($parameter),*]
+            }
+        }
+    )*};
 }
 
-/// The step that a path names.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Path)]
-pub struct StepPath {
-    /// The step's id in the definition.
-    #[param(schema_with = segment)]
-    pub step: String,
+parameters! {
+    /// The saga that a path names.
+    SagaPath = [path("id", "The saga's id.", uuid())];
+    /// The step that a path names.
+    StepPath = [path("step", "The step's id in the definition.", segment())];
+    /// The signal that a path names.
+    SignalPath = [path("name", "The signal's name, as a `wait` step of the definition has it.", segment())];
+    /// The definition that a path names.
+    DefinitionPath = [path("name", "The definition's name.", segment())];
+    /// The version of a definition that a path names.
+    VersionPath = [path("version", "The version.", version())];
+
+    /// The version of a definition that a query names.
+    VersionQuery = [query("version", "The version; left out, the newest.", version())];
+
+    /// Which sagas are listed.
+    SagaFilters = [
+        query("definition", "The definition's name.", text()),
+        query("version", "The definition's version.", version()),
+        query("status", "The status; repeated, any of them.", list(words::saga_status())),
+        query("key", "The business key.", text()),
+        query("label", "`name:value`; repeated, all have to hold.", list(label())),
+        query("created_after", "Started at this time or after it.", time()),
+        query("created_before", "Started before this time.", time()),
+        query("failure_code", "The code of the failure.", text()),
+        query("suspended", "Whether the saga is suspended.", boolean()),
+        query("overdue", "Whether the saga is overdue.", boolean()),
+        query("cursor", "The `next_cursor` of the page before.", uuid()),
+    ];
+    /// How many items a page has.
+    Limit = [query("limit", "How many items the page has at most.", limit())];
+    /// Where a page of events begins.
+    EventCursor = [query(
+        "cursor",
+        "The `next_cursor` of the page before: the number of its last event.",
+        integer(0, u64::from(u32::MAX)).build(),
+    )];
+    /// Where a stream of events goes on.
+    LastEventId = [header(
+        "Last-Event-ID",
+        "With `Accept: text/event-stream`: the number of the last event that was seen.",
+        integer(0, u64::from(u32::MAX)).build(),
+    )];
+    /// Where a page of definitions begins.
+    NameCursor = [query(
+        "cursor",
+        "The `next_cursor` of the page before: the name of its last definition.",
+        string().build(),
+    )];
+
+    /// The header that makes a start or a signal happen once.
+    IdempotencyKey = [header(
+        "Idempotency-Key",
+        "The same key and the same JSON value again is answered with what the first call made; \
+         another body is refused. What is not ASCII in UTF-8.",
+        idempotency_key(),
+    )];
+    /// The header that lets a start wait for its saga.
+    Prefer = [header(
+        "Prefer",
+        "`wait=N`: answer when the saga has finished or failed, after N seconds at the latest \
+         (more than 60 counts as 60). Other preferences are ignored (RFC 7240).",
+        string().examples(["wait=1"]).build(),
+    )];
+    /// The headers that a saga's calls pass on.
+    TraceHeaders = [
+        header(
+            "traceparent",
+            "The caller's trace (W3C Trace Context), passed on to participants. One that is not \
+             well-formed is ignored.",
+            string()
+                .examples(["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"])
+                .build(),
+        ),
+        header(
+            "tracestate",
+            "What goes with it.",
+            string().examples(["vendor=value"]).build(),
+        ),
+    ];
+    /// The header that names a request. Every call takes it.
+    RequestId = [header(
+        "x-request-id",
+        "Names the request, in the answer and in the logs. What is not 1 to 128 letters, digits \
+         and `-_.:/+=` is replaced.",
+        string().build(),
+    )];
 }
 
-/// The signal that a path names.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Path)]
-pub struct SignalPath {
-    /// The signal's name, as a `wait` step of the definition has it.
-    #[param(schema_with = segment)]
-    pub name: String,
+/// A parameter in the path.
+pub(in crate::api) fn path(name: &str, description: &str, schema: Object) -> Parameter {
+    let parameter = parameter(name, ParameterIn::Path, description, schema);
+    parameter.required(Required::True).build()
 }
 
-/// The definition that a path names.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Path)]
-pub struct DefinitionPath {
-    /// The definition's name.
-    #[param(schema_with = segment)]
-    pub name: String,
+/// A parameter in the query, which may be left out.
+pub(in crate::api) fn query(
+    name: &str,
+    description: &str,
+    schema: impl Into<RefOr<Schema>>,
+) -> Parameter {
+    parameter(name, ParameterIn::Query, description, schema).build()
 }
 
-/// The version of a definition that a path names.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Path)]
-pub struct VersionPath {
-    /// The version.
-    #[param(schema_with = version)]
-    pub version: u32,
+/// A header, which may be left out.
+pub(in crate::api) fn header(name: &str, description: &str, schema: Object) -> Parameter {
+    parameter(name, ParameterIn::Header, description, schema).build()
 }
 
-/// The version of a definition that a query names.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct VersionQuery {
-    /// The version; left out, the newest.
-    #[param(schema_with = version, required = false)]
-    pub version: Option<u32>,
-}
-
-/// Which sagas are listed. Every filter that is given has to hold.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct SagaFilters {
-    /// The definition's name.
-    #[param(schema_with = text, required = false)]
-    pub definition: Option<String>,
-    /// The definition's version.
-    #[param(schema_with = version, required = false)]
-    pub version: Option<u32>,
-    /// The status; repeated, any of them.
-    #[param(schema_with = statuses, required = false)]
-    pub status: Vec<String>,
-    /// The business key.
-    #[param(schema_with = text, required = false)]
-    pub key: Option<String>,
-    /// `name:value`; repeated, all have to hold.
-    #[param(schema_with = labels, required = false)]
-    pub label: Vec<String>,
-    /// Started at this time or after it.
-    #[param(schema_with = time, required = false)]
-    pub created_after: Option<String>,
-    /// Started before this time.
-    #[param(schema_with = time, required = false)]
-    pub created_before: Option<String>,
-    /// The failure's code.
-    #[param(schema_with = text, required = false)]
-    pub failure_code: Option<String>,
-    /// Whether the saga is suspended.
-    #[param(required = false)]
-    pub suspended: Option<bool>,
-    /// Whether the saga is overdue.
-    #[param(required = false)]
-    pub overdue: Option<bool>,
-    /// The `next_cursor` of the page before.
-    #[param(schema_with = uuid, required = false)]
-    pub cursor: Option<String>,
-}
-
-/// How many items a page has.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct Limit {
-    /// How many items the page has at most.
-    #[param(schema_with = limit, required = false)]
-    pub limit: Option<u64>,
-}
-
-/// Where a page of events begins.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct EventCursor {
-    /// The `next_cursor` of the page before: the number of its last event.
-    #[param(schema_with = seq, required = false)]
-    pub cursor: Option<u32>,
-}
-
-/// Where a stream of events goes on.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Header)]
-pub struct LastEventId {
-    /// With `Accept: text/event-stream`: the number of the last event that was seen.
-    #[param(rename = "Last-Event-ID", schema_with = seq, required = false)]
-    pub last_event_id: Option<u32>,
-}
-
-/// Where a page of definitions begins.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct NameCursor {
-    /// The `next_cursor` of the page before: the name of its last definition.
-    #[param(required = false, nullable = false)]
-    pub cursor: Option<String>,
-}
-
-/// The header that makes a start or a signal happen once.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Header)]
-pub struct IdempotencyKey {
-    /// The same key and the same JSON value again is answered with what the first call made;
-    /// another body is refused. 1 to 255 characters; those that are not ASCII in UTF-8.
-    #[param(rename = "Idempotency-Key", schema_with = header_key, required = false)]
-    pub key: Option<String>,
-}
-
-/// The headers of a start, beside its key.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Header)]
-pub struct StartHeaders {
-    /// `wait=N`: answer when the saga has finished or failed, at the latest after N seconds (more
-    /// than 60 counts as 60). Other preferences are ignored (RFC 7240).
-    #[param(
-        rename = "Prefer",
-        required = false,
-        nullable = false,
-        example = "wait=30"
-    )]
-    pub prefer: Option<String>,
-}
-
-/// The headers of a start that its calls pass on.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Header)]
-pub struct TraceHeaders {
-    /// The caller's trace (W3C Trace Context), passed on to participants. One that is not
-    /// well-formed is ignored.
-    #[param(
-        required = false,
-        nullable = false,
-        example = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    )]
-    pub traceparent: Option<String>,
-    /// What goes with it.
-    #[param(required = false, nullable = false, example = "vendor=value")]
-    pub tracestate: Option<String>,
+fn parameter(
+    name: &str,
+    place: ParameterIn,
+    description: &str,
+    schema: impl Into<RefOr<Schema>>,
+) -> ParameterBuilder {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(place)
+        .required(Required::False)
+        .description(Some(description))
+        .schema(Some(schema))
 }
 
 fn string() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(SchemaType::Type(Type::String))
 }
 
-fn integer(minimum: f64, maximum: f64) -> ObjectBuilder {
+fn integer(minimum: u64, maximum: u64) -> ObjectBuilder {
     ObjectBuilder::new()
         .schema_type(SchemaType::Type(Type::Integer))
         .minimum(Some(minimum))
         .maximum(Some(maximum))
+}
+
+fn boolean() -> Object {
+    Object::with_type(SchemaType::Type(Type::Boolean))
 }
 
 fn uuid() -> Object {
@@ -204,18 +178,11 @@ fn segment() -> Object {
 }
 
 fn version() -> Object {
-    integer(1.0, f64::from(u32::MAX)).build()
-}
-
-fn seq() -> Object {
-    integer(0.0, f64::from(u32::MAX)).build()
+    integer(1, u64::from(u32::MAX)).build()
 }
 
 fn limit() -> Object {
-    ObjectBuilder::new()
-        .schema_type(SchemaType::Type(Type::Integer))
-        .minimum(Some(1))
-        .maximum(Some(LIMIT_MAX))
+    integer(1, LIMIT_MAX)
         .default(Some(LIMIT_DEFAULT.into()))
         .build()
 }
@@ -227,6 +194,7 @@ fn time() -> Object {
         .build()
 }
 
+/// A text as a filter may have it.
 fn text() -> Object {
     let length = Length {
         min: 0,
@@ -235,17 +203,20 @@ fn text() -> Object {
     words::text(length).build()
 }
 
-fn statuses() -> Array {
-    ArrayBuilder::new().items(words::saga_status()).build()
+/// A parameter that may be repeated.
+fn list(item: Object) -> Schema {
+    ArrayBuilder::new().items(item).build().into()
 }
 
-fn labels() -> Array {
+fn label() -> Object {
     let pattern = format!(r"^[^:\u0000]{{1,{TEXT_CHARS_MAX}}}:[^\u0000]{{0,{TEXT_CHARS_MAX}}}$");
-    let label = string().pattern(Some(pattern)).examples(["channel:web"]);
-    ArrayBuilder::new().items(label).build()
+    string()
+        .pattern(Some(pattern))
+        .examples(["channel:web"])
+        .build()
 }
 
-fn header_key() -> Object {
+fn idempotency_key() -> Object {
     string()
         .min_length(Some(1))
         .max_length(Some(IDEMPOTENCY_KEY_CHARS_MAX))

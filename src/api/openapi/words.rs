@@ -20,9 +20,18 @@ pub(in crate::api) fn one_of(words: impl IntoIterator<Item = &'static str>) -> O
         .build()
 }
 
+/// A schema with its description.
+fn described(description: &str, mut schema: Object) -> Object {
+    schema.description = Some(description.to_owned());
+    schema
+}
+
 /// The status of a saga.
 pub(in crate::api) fn saga_status() -> Object {
-    one_of(Status::ALL.map(Status::as_str))
+    described(
+        "The status of the saga.",
+        one_of(Status::ALL.map(Status::as_str)),
+    )
 }
 
 /// Every word for the state of a step (execution.md, "Statuses").
@@ -41,7 +50,7 @@ const STEP_STATUSES: [&str; 10] = [
 
 /// The status of a step.
 pub(in crate::api) fn step_status() -> Object {
-    one_of(STEP_STATUSES)
+    described("The status of the step.", one_of(STEP_STATUSES))
 }
 
 /// What a step can wait for, beside a signal.
@@ -102,27 +111,50 @@ const EVENT_TYPES: [&str; 27] = [
 
 /// The type of an event.
 pub(in crate::api) fn event_type() -> Object {
-    one_of(EVENT_TYPES)
+    described(
+        "What happened: the same word as in the journal.",
+        one_of(EVENT_TYPES),
+    )
 }
 
 /// Which of a step's two calls an event is of.
 pub(in crate::api) fn phase() -> Object {
-    one_of([Phase::Action, Phase::Compensation].map(Phase::as_str))
+    let words = [Phase::Action, Phase::Compensation].map(Phase::as_str);
+    described("Which of the step's two calls it was.", one_of(words))
 }
 
 /// How a person settles a step.
 pub(in crate::api) fn resolution() -> Object {
-    one_of(RESOLUTIONS.iter().map(|(word, _)| *word))
+    described(
+        "`compensated` for a failed compensation; `succeeded` or `skipped` for a step after the \
+         pivot; `succeeded` or `refused` for a pivot whose outcome is unknown.",
+        one_of(RESOLUTIONS.iter().map(|(word, _)| *word)),
+    )
 }
 
 /// How bad it is, what a check found.
 pub(in crate::api) fn severity() -> Object {
-    one_of(["error", "warning"])
+    described(
+        "Whether it keeps the definition from being used: `error`, or only `warning`.",
+        one_of(["error", "warning"]),
+    )
 }
 
 /// The code of a problem.
 pub(in crate::api) fn error_code() -> Object {
-    one_of(ErrorCode::ALL.iter().map(|code| code.as_str()))
+    described(
+        "A stable word, for clients to switch on.",
+        one_of(ErrorCode::ALL.iter().map(|code| code.as_str())),
+    )
+}
+
+/// The number of an event in its saga's journal.
+pub(in crate::api) fn seq() -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::Integer))
+        .minimum(Some(1))
+        .description(Some("Its number in the saga's journal, from 1."))
+        .build()
 }
 
 /// A moment.

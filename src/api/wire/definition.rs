@@ -15,11 +15,16 @@ use crate::engine::catalogue::Published;
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ListedDefinition)]
 pub struct Listed<'a> {
+    /// Its name.
     name: &'a str,
+    /// The newest version.
     version: u32,
+    /// Every version, from oldest to newest.
     versions: Vec<Version>,
+    /// What the newest version says of itself.
     #[schema(required)]
     description: Option<&'a str>,
+    /// The newest version's labels.
     labels: &'a BTreeMap<String, String>,
 }
 
@@ -27,9 +32,13 @@ pub struct Listed<'a> {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ListedVersion)]
 struct Version {
+    /// The version.
     version: u32,
+    /// Whether it takes no new starts.
     paused: bool,
+    /// When it was published.
     published_at: At,
+    /// Where it came from.
     source: &'static str,
 }
 
@@ -58,10 +67,15 @@ impl<'a> Listed<'a> {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Definition)]
 pub struct Document<'a> {
+    /// Its name.
     name: &'a str,
+    /// The version.
     version: u32,
+    /// Whether it takes no new starts.
     paused: bool,
+    /// When it was published.
     published_at: At,
+    /// The definition as it was written, in JSON.
     definition: &'a Value,
 }
 

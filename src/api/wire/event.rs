@@ -1,11 +1,14 @@
 //! The facts of a journal on the wire: one flat object each, steps by their ids, times in
 //! RFC 3339.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, RefBuilder, Schema, SchemaType, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::At;
 use super::saga::{ErrorView, FailureView, step_id};
@@ -15,8 +18,7 @@ use crate::definition::request::Phase;
 use crate::saga::{Event, Failure, Resolution, Started, StepError, Timestamp};
 
 /// One fact, numbered.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(example = examples::event, as = Event)]
+#[derive(Debug, Serialize)]
 pub struct EventView<'a> {
     /// Its number in the saga's journal, from 1.
     pub seq: u64,
@@ -91,21 +93,63 @@ pub struct Fact<'a> {
     pub note: Option<&'a str>,
     /// With what the saga started.
     #[serde(flatten)]
+    #[schema(ignore)]
     pub start: Option<Start<'a>>,
 }
 
 /// With what a saga started.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Started)]
 pub struct Start<'a> {
+    /// The definition's name.
     definition: &'a str,
+    /// The definition's version.
     version: u32,
-    #[schema(required)]
+    /// The business key.
     key: Option<&'a str>,
+    /// Labels, the definition's and its own.
     labels: &'a BTreeMap<String, String>,
+    /// What the saga started with.
     input: &'a Value,
-    #[schema(required)]
+    /// When its time is up.
     deadline: Option<At>,
+}
+
+/// One flat object: what `flatten` makes of the three.
+impl PartialSchema for EventView<'_> {
+    fn schema() -> RefOr<Schema> {
+        let at = RefBuilder::new()
+            .ref_location_from_schema_name(At::name())
+            .description(Some("When it happened."));
+        let mut event = ObjectBuilder::new()
+            .schema_type(SchemaType::Type(Type::Object))
+            .description(Some(
+                "One fact of a saga's journal. Only the members of its type are there.",
+            ))
+            .property("seq", words::seq())
+            .property("at", at)
+            .required("seq")
+            .required("at")
+            .required("type")
+            .examples([examples::event()])
+            .build();
+        for part in [Fact::schema(), Start::schema()] {
+            if let RefOr::T(Schema::Object(part)) = part {
+                event.properties.extend(part.properties);
+            }
+        }
+        event.into()
+    }
+}
+
+impl ToSchema for EventView<'_> {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("Event")
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Fact::schemas(schemas);
+        Start::schemas(schemas);
+    }
 }
 
 impl<'a> EventView<'a> {

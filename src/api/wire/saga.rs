@@ -15,7 +15,7 @@ use crate::saga::{Failure, Guard, Saga, SagaId, StepError, StepRecord, StepState
 
 /// A saga without its payloads and steps.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = examples::summary)]
+#[schema(examples(examples::summary))]
 pub struct Summary<'a> {
     /// Its id.
     #[schema(value_type = Uuid)]
@@ -53,7 +53,7 @@ pub struct Summary<'a> {
 
 /// A whole saga. The order of the members is the one of the documentation.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = examples::saga, as = Saga)]
+#[schema(examples(examples::saga), as = Saga)]
 pub struct Whole<'a> {
     /// Its id.
     #[schema(value_type = Uuid)]

@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Pending, StartKey, SummaryWrite};
+use super::{Entry, Pending, StartKey, SummaryWrite};
 use crate::saga::id::SagaId;
+use crate::store::AuditRecord;
 
 /// The most entries of one commit.
 const BATCH_ENTRIES_MAX: usize = 1_000;
@@ -15,13 +16,19 @@ pub(super) fn length<'a>(waiting: impl Iterator<Item = &'a Pending>) -> usize {
     let mut bytes = 0_usize;
     let mut count = 0;
     for pending in waiting.take(BATCH_ENTRIES_MAX) {
-        bytes = bytes.saturating_add(pending.entry.transition.events.len());
+        bytes = bytes.saturating_add(size(&pending.entry));
         if count > 0 && bytes > BATCH_BYTES_MAX {
             break;
         }
         count += 1;
     }
     count
+}
+
+/// How much payload an entry has.
+fn size(entry: &Entry) -> usize {
+    let details = entry.audit.iter().filter_map(|told| told.detail.as_ref());
+    entry.transition.events.len() + details.map(String::len).sum::<usize>()
 }
 
 /// A start whose key another start of the same batch has, and that start's saga: it learns what
@@ -77,6 +84,8 @@ pub(super) struct Rows<'a> {
     pub(super) summaries: Vec<Summary<'a>>,
     pub(super) labels: Vec<(&'a str, &'a str, SagaId)>,
     pub(super) keys: Vec<(&'a StartKey, SagaId)>,
+    /// What happened first comes first, and is numbered so.
+    pub(super) audit: Vec<(&'a AuditRecord, SagaId)>,
 }
 
 impl<'a> Rows<'a> {
@@ -93,6 +102,8 @@ impl<'a> Rows<'a> {
                 continue;
             }
             rows.entries.push(pending);
+            rows.audit
+                .extend(entry.audit.iter().map(|record| (record, entry.saga)));
             let mut labels = None;
             if let Some(start) = &entry.start {
                 rows.keys
@@ -128,7 +139,8 @@ impl<'a> Rows<'a> {
 
     /// How many rows they are.
     pub(super) fn count(&self) -> usize {
-        self.entries.len() + self.summaries.len() + self.labels.len() + self.keys.len()
+        let told = self.audit.len();
+        self.entries.len() + self.summaries.len() + self.labels.len() + self.keys.len() + told
     }
 
     /// How many facts they hold.

@@ -16,8 +16,8 @@ use super::batch::{Rows, Summary};
 use super::commit::{CommitError, Done};
 use super::lookup::{self, Seen};
 use crate::saga::id::{SagaId, Timestamp};
-use crate::store::Backend;
 use crate::store::dialect::{column, signed};
+use crate::store::{Backend, audit};
 
 /// What is null in a summary's arrays, which hold no nulls, or true.
 const SUSPENDED: i32 = 1;
@@ -26,7 +26,7 @@ const KEY: i32 = 4;
 const FAILURE: i32 = 8;
 const FAILURE_STEP: i32 = 16;
 const LABELS: i32 = 32;
-/// A time that is null.
+/// A time or a version that is null.
 const NEVER: i64 = i64::MIN;
 
 /// Writes the batch.
@@ -43,24 +43,26 @@ pub(super) async fn commit(
     let mut values: Vec<Value> = Vec::with_capacity(32);
     values.push(replica.into());
     values.push(epoch.into());
-    let (with_summaries, with_labels, with_keys) = (
-        !rows.summaries.is_empty(),
-        !rows.labels.is_empty(),
-        !rows.keys.is_empty(),
-    );
-    if with_keys {
+    let kinds = Kinds {
+        summaries: !rows.summaries.is_empty(),
+        labels: !rows.labels.is_empty(),
+        keys: !rows.keys.is_empty(),
+        audit: !rows.audit.is_empty(),
+    };
+    if kinds.keys {
         push_keys(&mut values, &rows);
     }
     push_events(&mut values, &rows);
-    if with_summaries {
+    if kinds.summaries {
         push_summaries(&mut values, &rows.summaries);
     }
-    if with_labels {
+    if kinds.labels {
         push_labels(&mut values, &rows);
     }
-    let shape =
-        usize::from(with_summaries) + 2 * usize::from(with_labels) + 4 * usize::from(with_keys);
-    let text = TEXTS.get(shape).map_or("", String::as_str);
+    if kinds.audit {
+        push_audit(&mut values, &rows);
+    }
+    let text = TEXTS.get(kinds.number()).map_or("", String::as_str);
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, text, values);
     let mut held = false;
     let mut skipped: HashSet<SagaId> = HashSet::new();
@@ -97,11 +99,38 @@ pub(super) async fn commit(
     })
 }
 
-static TEXTS: LazyLock<[String; 8]> = LazyLock::new(|| {
-    std::array::from_fn(|shape| text(shape & 1 != 0, shape & 2 != 0, shape & 4 != 0))
-});
+/// Which kinds of rows a batch has beside its events.
+#[derive(Clone, Copy)]
+struct Kinds {
+    summaries: bool,
+    labels: bool,
+    keys: bool,
+    audit: bool,
+}
 
-fn text(summaries: bool, labels: bool, keys: bool) -> String {
+impl Kinds {
+    fn of_number(number: usize) -> Self {
+        let has = |bit: usize| number & bit != 0;
+        Self {
+            summaries: has(1),
+            labels: has(2),
+            keys: has(4),
+            audit: has(8),
+        }
+    }
+
+    fn number(self) -> usize {
+        usize::from(self.summaries)
+            + 2 * usize::from(self.labels)
+            + 4 * usize::from(self.keys)
+            + 8 * usize::from(self.audit)
+    }
+}
+
+static TEXTS: LazyLock<[String; 16]> =
+    LazyLock::new(|| std::array::from_fn(|number| text(Kinds::of_number(number))));
+
+fn text(kinds: Kinds) -> String {
     let mut next = 0_usize;
     let mut arrays = |types: &[&str]| {
         let marks: Vec<String> = types
@@ -115,7 +144,7 @@ fn text(summaries: bool, labels: bool, keys: bool) -> String {
     };
     let fence = arrays(&["uuid", "bigint"]);
     let (id, epoch) = fence.split_once(", ").unwrap_or_default();
-    let held = if keys {
+    let held = if kinds.keys {
         "WHERE EXISTS (SELECT 1 FROM fence) AND u.saga NOT IN (SELECT saga FROM skip)"
     } else {
         "WHERE EXISTS (SELECT 1 FROM fence)"
@@ -124,7 +153,7 @@ fn text(summaries: bool, labels: bool, keys: bool) -> String {
         "WITH fence AS MATERIALIZED \
          (SELECT 1 FROM replicas WHERE id = {id} AND epoch = {epoch} FOR SHARE)"
     );
-    if keys {
+    if kinds.keys {
         let keys = arrays(&["text[]", "bytea[]", "uuid[]"]);
         sql.push_str(&format!(
             ", keyed AS MATERIALIZED (SELECT * FROM UNNEST({keys}) AS u(start_key, digest, saga)), \
@@ -140,18 +169,21 @@ fn text(summaries: bool, labels: bool, keys: bool) -> String {
          SELECT u.saga, u.seq, u.at, u.n, u.events \
          FROM UNNEST({events}) AS u(saga, seq, at, n, events) {held})"
     ));
-    if summaries {
+    if kinds.summaries {
         sql.push_str(&summaries_text(&arrays(&SUMMARY_TYPES), held));
     }
-    if labels {
+    if kinds.labels {
         let labels = arrays(&["text[]", "text[]", "uuid[]"]);
         sql.push_str(&format!(
             ", labelled AS (INSERT INTO saga_labels (name, value, saga_id) \
              SELECT u.name, u.value, u.saga FROM UNNEST({labels}) AS u(name, value, saga) {held})"
         ));
     }
+    if kinds.audit {
+        sql.push_str(&audit_text(&arrays(&AUDIT_TYPES), held));
+    }
     sql.push_str(" SELECT NULL::uuid AS skipped FROM fence");
-    if keys {
+    if kinds.keys {
         sql.push_str(" UNION ALL SELECT saga FROM skip");
     }
     sql
@@ -186,6 +218,22 @@ fn summaries_text(arrays: &str, held: &str) -> String {
          failure_step = excluded.failure_step, failure_code = excluded.failure_code, \
          failure_message = excluded.failure_message, finished_at = excluded.finished_at, \
          deadline = excluded.deadline, wake_at = excluded.wake_at, last_seq = excluded.last_seq)"
+    )
+}
+
+const AUDIT_TYPES: [&str; audit::COLUMNS_COUNT] = [
+    "bigint[]", "uuid[]", "bigint[]", "text[]", "text[]", "text[]", "text[]", "text[]", "text[]",
+];
+
+fn audit_text(arrays: &str, held: &str) -> String {
+    // No text of them is empty, so an empty one stands for null.
+    format!(
+        ", told AS (INSERT INTO audit_log ({}) \
+         SELECT u.at, u.saga, NULLIF(u.version, {NEVER}), u.actor, u.action, \
+         NULLIF(u.definition, ''), NULLIF(u.step, ''), NULLIF(u.remote, ''), \
+         NULLIF(u.detail, '') FROM UNNEST({arrays}) \
+         AS u(at, saga, version, actor, action, definition, step, remote, detail) {held})",
+        audit::COLUMNS
     )
 }
 
@@ -276,6 +324,24 @@ fn push_labels(values: &mut Vec<Value>, rows: &Rows<'_>) {
         texts(rows.labels.iter().map(|(name, _, _)| *name)),
         texts(rows.labels.iter().map(|(_, value, _)| *value)),
         ids(rows.labels.iter().map(|(_, _, saga)| *saga)),
+    ]);
+}
+
+fn push_audit(values: &mut Vec<Value>, rows: &Rows<'_>) {
+    let records = || rows.audit.iter().map(|(record, _)| *record);
+    values.extend([
+        longs(records().map(|record| record.at.0)),
+        ids(rows.audit.iter().map(|(_, saga)| *saga)),
+        longs(records().map(|record| record.definition_version().unwrap_or(NEVER))),
+        texts(records().map(|record| record.actor.as_str())),
+        texts(records().map(|record| record.action.as_str())),
+        texts(records().map(|record| record.definition_name().unwrap_or_default())),
+        texts(records().map(|record| record.step.as_deref().unwrap_or_default())),
+        array(
+            ArrayType::String,
+            records().map(|record| record.remote_text().unwrap_or_default().into()),
+        ),
+        texts(records().map(|record| record.detail.as_deref().unwrap_or_default())),
     ]);
 }
 

@@ -19,7 +19,7 @@ use super::commit::{CommitError, Done};
 use super::lookup::{self, Seen};
 use crate::saga::id::{SagaId, Timestamp};
 use crate::store::dialect::{marks, signed};
-use crate::store::{Backend, StoreError};
+use crate::store::{Backend, StoreError, audit};
 
 /// The numbers of rows that statements are made for, largest first.
 const ROWS_OF_A_STATEMENT: [usize; 5] = [256, 64, 16, 4, 1];
@@ -79,6 +79,13 @@ const KEYS: Shape = Shape {
         "ON CONFLICT DO NOTHING",
         "ON DUPLICATE KEY UPDATE start_key = start_key",
     ],
+};
+
+const AUDIT: Shape = Shape {
+    table: "audit_log",
+    columns: audit::COLUMNS,
+    count: audit::COLUMNS_COUNT,
+    present: ["", ""],
 };
 
 /// Says to a fresh connection what the journal needs of it.
@@ -175,6 +182,16 @@ async fn write(
         &rows.labels,
         |(name, value, saga), values| {
             values.extend([(*name).into(), (*value).into(), saga.0.into()]);
+        },
+    )
+    .await?;
+    insert(
+        on,
+        backend,
+        &AUDIT,
+        &rows.audit,
+        |(record, saga), values| {
+            record.push_values(Some(*saga), values);
         },
     )
     .await?;

@@ -19,7 +19,8 @@ use super::commit::{CommitError, Done};
 use super::lookup::Seen;
 use super::rows::{self, SUMMARIES};
 use crate::saga::id::{SagaId, Timestamp};
-use crate::store::{Backend, StoreError};
+use crate::store::dialect::{column, signed};
+use crate::store::{AuditRecord, Backend, StoreError, audit};
 
 static TRANSACTION: LazyLock<String> = LazyLock::new(|| {
     let fence = "EXISTS (SELECT 1 FROM replicas WHERE id = ?1 AND epoch = ?2)";
@@ -30,6 +31,7 @@ static TRANSACTION: LazyLock<String> = LazyLock::new(|| {
         columns.join(", ")
     };
     let summaries = columns(SUMMARIES.count).replacen("value ->> 0", "unhex(value ->> 0)", 1);
+    let told = columns(audit::COLUMNS_COUNT).replacen("value ->> 1", "unhex(value ->> 1)", 1);
     format!(
         "BEGIN IMMEDIATE; \
          INSERT INTO saga_events (saga_id, seq, at, events_count, events) \
@@ -38,8 +40,12 @@ static TRANSACTION: LazyLock<String> = LazyLock::new(|| {
          INSERT INTO sagas ({}) SELECT {summaries} FROM json_each(?4) WHERE {fence} {}; \
          INSERT INTO saga_labels (name, value, saga_id) \
          SELECT value ->> 0, value ->> 1, unhex(value ->> 2) FROM json_each(?5) WHERE {fence}; \
+         INSERT INTO audit_log ({}) SELECT {told} FROM json_each(?6) WHERE {fence}; \
+         SELECT {fence} AS held; \
          COMMIT",
-        SUMMARIES.columns, SUMMARIES.present[0],
+        SUMMARIES.columns,
+        SUMMARIES.present[0],
+        audit::COLUMNS,
     )
 });
 
@@ -65,6 +71,11 @@ pub(super) async fn commit(
         .iter()
         .map(|(name, value, saga)| (name, value, hex(*saga)))
         .collect();
+    let told: Vec<_> = rows
+        .audit
+        .iter()
+        .map(|(record, saga)| told(record, *saga))
+        .collect();
     // sqlx counts a number that a statement leaves out as a parameter of its own, taken from the
     // values in turn; what every statement uses comes first, so that it never runs out of them.
     let values: Vec<Value> = vec![
@@ -73,10 +84,12 @@ pub(super) async fn commit(
         json(&events)?.into(),
         json(&summaries)?.into(),
         json(&labels)?.into(),
+        json(&told)?.into(),
     ];
     let statement = Backend::Sqlite.statement(&TRANSACTION, values);
-    let written = match on.execute(statement).await {
-        Ok(done) => done.rows_affected(),
+    // How many rows were changed says nothing: SQLite's count of a BEGIN is the last statement's.
+    let told = match on.query_all(statement).await {
+        Ok(told) => told,
         Err(error) => {
             // What it failed with tells more than what the rollback may fail with.
             if let Err(rollback) = on.execute_unprepared("ROLLBACK").await {
@@ -85,7 +98,8 @@ pub(super) async fn commit(
             return Err(error.into());
         }
     };
-    if written == 0 {
+    let held = told.first().map(|row| column::<bool>(row, "held"));
+    if !held.transpose()?.unwrap_or(false) {
         return Err(CommitError::Fenced);
     }
     Ok(Done {
@@ -114,7 +128,7 @@ fn summary<'a>(summary: &'a Summary<'_>) -> Vec<Column<'a>> {
     let time = |time: Option<Timestamp>| time.map_or(Column::Null, |time| Column::Number(time.0));
     let text = |text: Option<&'a str>| text.map_or(Column::Null, Column::Text);
     vec![
-        Column::Id(hex(summary.saga)),
+        Column::Own(hex(summary.saga)),
         Column::Number(summary.shard.into()),
         Column::Text(&write.definition),
         Column::Number(write.version.into()),
@@ -130,7 +144,26 @@ fn summary<'a>(summary: &'a Summary<'_>) -> Vec<Column<'a>> {
         time(write.finished_at),
         time(write.deadline),
         time(write.wake_at),
-        Column::Number(crate::store::dialect::signed(summary.last_seq)),
+        Column::Number(signed(summary.last_seq)),
+    ]
+}
+
+/// The columns of a row of the audit, in the order of [`audit::COLUMNS`].
+fn told(record: &AuditRecord, saga: SagaId) -> [Column<'_>; audit::COLUMNS_COUNT] {
+    let text = |text| Option::map_or(text, Column::Null, Column::Text);
+    let remote = record.remote_text();
+    [
+        Column::Number(record.at.0),
+        Column::Own(hex(saga)),
+        record
+            .definition_version()
+            .map_or(Column::Null, Column::Number),
+        Column::Text(&record.actor),
+        Column::Text(record.action.as_str()),
+        text(record.definition_name()),
+        text(record.step.as_deref()),
+        remote.map_or(Column::Null, Column::Own),
+        text(record.detail.as_deref()),
     ]
 }
 
@@ -139,7 +172,8 @@ fn summary<'a>(summary: &'a Summary<'_>) -> Vec<Column<'a>> {
 #[serde(untagged)]
 enum Column<'a> {
     Null,
-    Id(String),
+    /// Text of its own: an id in hex, an address.
+    Own(String),
     Number(i64),
     Text(&'a str),
 }
