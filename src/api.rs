@@ -17,6 +17,7 @@ mod headers;
 mod journal;
 mod live;
 mod management;
+mod measured;
 mod members;
 pub mod openapi;
 mod publish;
@@ -41,9 +42,11 @@ use rustls::ServerConfig;
 use body::BodyRoom;
 
 use crate::definition::Surroundings;
-use crate::engine::{Engine, Lifecycle};
+use crate::engine::Engine;
 use crate::store::Store;
+use crate::telemetry::Metrics;
 use gate::Gate;
+pub use management::Management;
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -58,6 +61,8 @@ pub struct App {
     pub surroundings: Surroundings,
     /// The longest body that is taken, in bytes.
     pub body_max_bytes: usize,
+    /// Where answers are counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// How long an idle connection is kept: longer than the load balancers before it do, so that it
@@ -79,6 +84,7 @@ pub fn serve(
     tls: Option<ServerConfig>,
     workers: usize,
 ) -> io::Result<Server> {
+    routes::know(&app.metrics);
     let room = BodyRoom::new(app.body_max_bytes);
     let configure = move |config: &mut ServiceConfig| {
         config.app_data(room.clone());
@@ -92,17 +98,12 @@ pub fn serve(
 ///
 /// # Errors
 /// When the socket cannot be used.
-pub fn serve_management(lifecycle: Arc<Lifecycle>, listener: TcpListener) -> io::Result<Server> {
-    server(
-        Data::from(lifecycle),
-        listener,
-        None,
-        1,
-        management::configure,
-    )
+pub fn serve_management(management: Management, listener: TcpListener) -> io::Result<Server> {
+    let data = Data::new(management);
+    server(data, listener, None, 1, management::configure)
 }
 
-fn server<T: Send + Sync + ?Sized + 'static>(
+fn server<T: Send + Sync + 'static>(
     data: Data<T>,
     listener: TcpListener,
     tls: Option<ServerConfig>,
@@ -113,6 +114,7 @@ fn server<T: Send + Sync + ?Sized + 'static>(
         ActixApp::new()
             .app_data(data.clone())
             .wrap(from_fn(edge::dress))
+            .wrap(from_fn(measured::measure))
             .configure(&configure)
     };
     let server = HttpServer::new(application)

@@ -8,6 +8,7 @@
 mod active;
 mod advance;
 mod audit;
+mod backlog;
 mod calls;
 pub mod catalogue;
 pub mod clock;
@@ -16,10 +17,13 @@ mod inputs;
 mod lifecycle;
 mod ownership;
 mod recovery;
+mod standing;
 mod start;
 mod summary;
+mod tally;
 mod tenure;
 mod timers;
+mod vitals;
 pub mod watching;
 
 use std::collections::BTreeMap;
@@ -36,11 +40,14 @@ use crate::definition::input::InputProblem;
 use crate::dispatch::{Dispatcher, GuardReading};
 use crate::saga::{Rejection, Saga, Timestamp};
 use crate::store::{self, AuditAction, AuditRecord, ReplicaInfo, Store};
+use crate::telemetry::{Metrics, Traces};
 use catalogue::Catalogue;
 pub use drain::Drained;
 use drain::Stopping;
 pub use lifecycle::Lifecycle;
 use tenure::Tenure;
+use vitals::Pulse;
+pub use vitals::{DatabaseHealth, Health};
 use watching::Watchers;
 
 /// Runs the sagas of this replica. Cheap to clone.
@@ -59,6 +66,10 @@ pub struct EngineParts {
     pub catalogue: Catalogue,
     /// Bounds and times.
     pub settings: EngineSettings,
+    /// Where what happens is counted.
+    pub metrics: Arc<Metrics>,
+    /// Where it is traced.
+    pub traces: Traces,
 }
 
 /// The bounds and times of an engine.
@@ -82,6 +93,9 @@ struct Parts {
     dispatcher: Dispatcher,
     catalogue: Catalogue,
     settings: EngineSettings,
+    metrics: Arc<Metrics>,
+    traces: Traces,
+    pulse: Pulse,
     stopping: Stopping,
     tenure: RwLock<Option<Arc<Tenure>>>,
     watchers: Watchers,
@@ -271,6 +285,8 @@ impl Engine {
             dispatcher,
             catalogue,
             settings,
+            metrics,
+            traces,
         } = parts;
         let stopping = Stopping::new(tokio::runtime::Handle::current());
         let parts = Arc::new(Parts {
@@ -278,6 +294,9 @@ impl Engine {
             dispatcher,
             catalogue,
             settings,
+            metrics,
+            traces,
+            pulse: Pulse::new(),
             stopping,
             tenure: RwLock::new(None),
             watchers: Watchers::default(),
@@ -291,6 +310,7 @@ impl Engine {
             .stopping
             .tasks
             .spawn(follow_publications(Arc::clone(&parts)));
+        parts.stopping.tasks.spawn(vitals::beat(Arc::clone(&parts)));
         Self { parts }
     }
 
