@@ -9,8 +9,10 @@ mod audit;
 mod check;
 mod client;
 mod coordinator;
+mod definitions;
 pub mod demo;
 mod error;
+mod explain;
 mod fact;
 mod graph;
 mod inspect;
@@ -20,6 +22,7 @@ mod narrate;
 mod output;
 mod sample;
 mod serve;
+mod sse;
 mod watch;
 
 use std::process::ExitCode;
@@ -74,6 +77,7 @@ fn runtime(command: &Command) -> Result<tokio::runtime::Runtime, CliError> {
         | Command::List(_)
         | Command::Get(_)
         | Command::Watch(_)
+        | Command::Explain(_)
         | Command::Cancel(_)
         | Command::Suspend(_)
         | Command::Resume(_)
@@ -81,6 +85,7 @@ fn runtime(command: &Command) -> Result<tokio::runtime::Runtime, CliError> {
         | Command::Resolve(_)
         | Command::Signal(_)
         | Command::Audit(_)
+        | Command::Definitions(_)
         | Command::Graph(_) => tokio::runtime::Builder::new_current_thread(),
     };
     builder
@@ -100,6 +105,7 @@ async fn run(command: Command) -> Result<Verdict, CliError> {
         Command::List(list) => inspect::list(list, output).await,
         Command::Get(get) => inspect::get(get, output).await,
         Command::Watch(watch) => watch::run(watch, output).await,
+        Command::Explain(explain) => explain::run(explain, output).await,
         Command::Cancel(cancel) => act::cancel(cancel, output).await,
         Command::Suspend(saga) => act::plain("suspend", saga, output).await,
         Command::Resume(saga) => act::plain("resume", saga, output).await,
@@ -107,6 +113,7 @@ async fn run(command: Command) -> Result<Verdict, CliError> {
         Command::Resolve(resolve) => act::resolve(resolve, output).await,
         Command::Signal(signal) => act::signal(signal, output).await,
         Command::Audit(audit) => audit::run(audit, output).await,
+        Command::Definitions(definitions) => definitions::run(definitions.command, output).await,
         Command::Graph(graph) => graph::run(graph, output).await,
     }
 }
