@@ -15,7 +15,7 @@ use super::error::{ApiError, ErrorCode};
 
 /// What the page may do: run its own scripts, and call this coordinator. It sets styles where
 /// they are needed, and its pictures are in its style sheet.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'";
 
