@@ -19,6 +19,7 @@ mod query;
 pub mod routes;
 mod sagas;
 mod start;
+pub mod tls;
 pub mod wire;
 
 use std::io;
@@ -30,6 +31,7 @@ use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App as ActixApp, HttpServer};
+use rustls::ServerConfig;
 
 use body::BodyRoom;
 
@@ -62,17 +64,22 @@ const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const SHUTDOWN_S: u64 = 2;
 
 /// The server of the API, on a socket that already listens. It runs when it is awaited, and stops
-/// through its handle.
+/// through its handle. With `tls` it speaks nothing else.
 ///
 /// # Errors
 /// When the socket cannot be used.
-pub fn serve(app: App, listener: TcpListener, workers: usize) -> io::Result<Server> {
+pub fn serve(
+    app: App,
+    listener: TcpListener,
+    tls: Option<ServerConfig>,
+    workers: usize,
+) -> io::Result<Server> {
     let room = BodyRoom::new(app.body_max_bytes);
     let configure = move |config: &mut ServiceConfig| {
         config.app_data(room.clone());
         routes::configure(config);
     };
-    server(Data::new(app), listener, workers, configure)
+    server(Data::new(app), listener, tls, workers, configure)
 }
 
 /// The server of the management port, on a socket that already listens. It needs no engine, so it
@@ -81,12 +88,19 @@ pub fn serve(app: App, listener: TcpListener, workers: usize) -> io::Result<Serv
 /// # Errors
 /// When the socket cannot be used.
 pub fn serve_management(lifecycle: Arc<Lifecycle>, listener: TcpListener) -> io::Result<Server> {
-    server(Data::from(lifecycle), listener, 1, management::configure)
+    server(
+        Data::from(lifecycle),
+        listener,
+        None,
+        1,
+        management::configure,
+    )
 }
 
 fn server<T: Send + Sync + ?Sized + 'static>(
     data: Data<T>,
     listener: TcpListener,
+    tls: Option<ServerConfig>,
     workers: usize,
     configure: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
 ) -> io::Result<Server> {
@@ -103,7 +117,10 @@ fn server<T: Send + Sync + ?Sized + 'static>(
         .client_request_timeout(REQUEST_HEAD_TIMEOUT)
         .shutdown_timeout(SHUTDOWN_S)
         // Signals are the composition root's, which stops the engine first.
-        .disable_signals()
-        .listen(listener)?;
-    Ok(server.run())
+        .disable_signals();
+    let server = match tls {
+        Some(tls) => server.listen_rustls_0_23(listener, tls),
+        None => server.listen(listener),
+    };
+    Ok(server?.run())
 }

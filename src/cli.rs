@@ -110,6 +110,7 @@ async fn run(command: Command) -> Result<Verdict, CliError> {
 
 impl arguments::Connection {
     fn client(&self) -> Result<Client, CliError> {
-        Ok(Client::new(&self.url, self.token.as_deref())?)
+        let token = self.token.as_deref();
+        Ok(Client::trusting(&self.url, token, &self.trust)?)
     }
 }

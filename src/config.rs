@@ -8,6 +8,7 @@
 mod auth;
 mod database;
 mod guards;
+mod jwt_keys;
 mod participant;
 mod problem;
 mod quantity;
@@ -17,6 +18,7 @@ mod shown;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -26,15 +28,17 @@ use std::path::PathBuf;
 use serde_json::Value;
 use url::Url;
 
-pub use auth::{Auth, Role};
+pub use auth::{ApiKey, Auth, Jwt, JwtKeys, KeyDigest, Role};
 pub use database::{Database, DatabaseKind, DatabaseUrl};
 pub use guards::{Bulkhead, CircuitBreaker, Guards, RateLimit};
+pub use jwt_keys::{KeyError, VerificationKey, VerificationKeys};
 pub use participant::{
     ClientIdentity, ClientTls, HttpTransport, Participant, RESPONSE_MAX_DEFAULT_BYTES,
     TIMEOUT_DEFAULT_MS, Transport, is_reserved_header,
 };
 pub use problem::{ConfigError, ConfigProblem};
 pub use sources::Sources;
+pub use tls::ServerTls;
 
 use crate::definition::{Surroundings, TransportKind};
 use quantity::{count, duration_from, duration_ms, size_bytes, truth};
@@ -71,6 +75,8 @@ pub struct Server {
     pub body_max_bytes: usize,
     /// Where participants reach callbacks.
     pub public_url: Option<Url>,
+    /// TLS on the API's port; `None` is plain HTTP.
+    pub tls: Option<ServerTls>,
 }
 
 /// `engine`: how sagas are run.
@@ -174,12 +180,12 @@ fn within<T>(root: &mut Section, key: &'static str, read: impl FnOnce(&mut Secti
 
 fn read(root: &mut Section, filter: String) -> Config {
     let server = within(root, "server", read_server);
-    let (auth, auth_is_written) = within(root, "auth", read_auth);
+    let (auth, auth_is_written) = within(root, "auth", auth::read);
     if !server.listen.ip().to_canonical().is_loopback() && !auth_is_written {
         root.problem(
             "server.listen",
-            "opens the API to others without authentication; write `auth: { mode: none }` if \
-             that is meant",
+            "opens the API to others without authentication; configure `auth`, or write \
+             `auth: { mode: none }` if that is meant",
         );
     }
     let config = Config {
@@ -236,8 +242,8 @@ fn read_server(section: &mut Section) -> Server {
         management: section.read("management", (local(8081), "127.0.0.1:8081"), address),
         body_max_bytes: section.read("max_body", (1 << 20, "1MiB"), size_bytes),
         public_url: section.read_optional("public_url", participant::http_url),
+        tls: tls::read(section),
     };
-    section.not_yet("tls", None);
     if server.listen == server.management && server.listen.port() != 0 {
         section.problem("management", "must not be the address of server.listen");
     }
@@ -252,18 +258,6 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     numeric.parse().map_err(|error| {
         format!("must be an IP address and a port, like 127.0.0.1:8080 or [::1]:8080: {error}")
     })
-}
-
-fn read_auth(section: &mut Section) -> (Auth, bool) {
-    let is_written = ["mode", "keys", "jwt"].iter().any(|key| section.has(key));
-    let auth = section.read("mode", (Auth::None, "none"), |text| match text {
-        "none" => Ok(Auth::None),
-        "keys" | "jwt" => Err(format!("{text} is not supported by this version yet")),
-        _ => Err("must be none".to_owned()),
-    });
-    section.not_yet("keys", None);
-    section.not_yet("jwt", None);
-    (auth, is_written)
 }
 
 fn read_engine(section: &mut Section) -> Engine {

@@ -4,7 +4,9 @@
 use std::fmt;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{
+    ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -58,6 +60,8 @@ error_codes! {
     MalformedJson = "malformed_json" BAD_REQUEST "The body is not JSON.";
     UnknownParameter = "unknown_parameter" BAD_REQUEST "The query has a parameter that this call does not know.";
     ParameterInvalid = "parameter_invalid" BAD_REQUEST "A query parameter has a value that it cannot have.";
+    Unauthenticated = "unauthenticated" UNAUTHORIZED "The call needs a credential that is good.";
+    Forbidden = "forbidden" FORBIDDEN "The credential's roles do not allow the call.";
     NotFound = "not_found" NOT_FOUND "There is no such route.";
     SagaNotFound = "saga_not_found" NOT_FOUND "There is no such saga.";
     StepNotFound = "step_not_found" NOT_FOUND "The saga has no such step.";
@@ -200,7 +204,9 @@ impl ApiError {
         let allow = self
             .allow
             .map(|methods| (ALLOW, HeaderValue::from_static(methods)));
-        retry_after.into_iter().chain(allow)
+        let challenge = (self.code == ErrorCode::Unauthenticated)
+            .then_some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+        retry_after.into_iter().chain(allow).chain(challenge)
     }
 }
 
@@ -331,6 +337,16 @@ mod tests {
         for row in &documented {
             assert_eq!(row.len(), 5, "{row:?}");
             assert!(row.iter().all(|cell| !cell.is_empty()), "{row:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_not_known_is_told_how_to_say_so() {
+        for code in ErrorCode::ALL {
+            let response = ApiError::new(*code).response("/");
+            let challenge = response.headers().get(WWW_AUTHENTICATE);
+            let expected = (code.status() == StatusCode::UNAUTHORIZED).then_some("Bearer");
+            assert_eq!(challenge.map(|value| value.to_str().unwrap()), expected);
         }
     }
 

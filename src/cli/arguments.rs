@@ -98,9 +98,35 @@ pub(super) struct Connection {
         value_name = "TOKEN"
     )]
     pub(super) token: Option<String>,
+    #[command(flatten)]
+    pub(super) trust: Trust,
     /// Print JSON, for machines.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// TLS towards a coordinator that is not known to the whole world.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct Trust {
+    /// The only authorities to trust, in PEM, in place of the system's.
+    #[arg(long, env = "AMENDS_CA", value_name = "FILE")]
+    pub(super) ca: Option<PathBuf>,
+    /// The certificate to show, in PEM, to a coordinator that asks for one.
+    #[arg(
+        long,
+        env = "AMENDS_CERTIFICATE",
+        value_name = "FILE",
+        requires = "certificate_key"
+    )]
+    pub(super) certificate: Option<PathBuf>,
+    /// The certificate's private key, in PEM.
+    #[arg(
+        long,
+        env = "AMENDS_CERTIFICATE_KEY",
+        value_name = "FILE",
+        requires = "certificate"
+    )]
+    pub(super) certificate_key: Option<PathBuf>,
 }
 
 /// Which configuration.
@@ -340,6 +366,8 @@ pub(super) struct Graph {
         value_name = "TOKEN"
     )]
     pub(super) token: Option<String>,
+    #[command(flatten)]
+    pub(super) trust: Trust,
 }
 
 /// How a graph is drawn.
@@ -401,6 +429,7 @@ mod tests {
             "list --status running --status failed --label a:b --limit 5 --json",
             "get ID",
             "watch ID --url http://h:1 --token t",
+            "get ID --url https://h:1 --ca ca.pem --certificate c.pem --certificate-key k.pem",
             "cancel ID --reason R",
             "suspend ID",
             "resume ID",
@@ -420,6 +449,8 @@ mod tests {
     fn what_is_used_wrongly_ends_with_two() {
         let lines = [
             "list --limit 0",
+            "list --certificate c.pem",
+            "list --certificate-key k.pem",
             "list --limit 501",
             "resolve ID STEP --outcome done --note N",
             "resolve ID STEP --outcome skipped",

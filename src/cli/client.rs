@@ -1,12 +1,15 @@
 //! The API, called over HTTP as any client would.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder};
+use reqwest::{Certificate, ClientBuilder, Identity, Method, RequestBuilder};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
+
+use super::arguments::Trust;
 
 /// How long an answer may take: longer than the longest `Prefer: wait`.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(70);
@@ -30,6 +33,14 @@ pub(super) enum ClientError {
         /// What was given.
         text: String,
     },
+    /// What the connection should trust, or show, cannot be used.
+    #[error("{} cannot be used for TLS", path.display())]
+    Trust {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: TrustError,
+    },
     /// Nobody answered.
     #[error("no coordinator answers at {base}; is `amends serve` running there?")]
     Unreachable {
@@ -49,6 +60,20 @@ pub(super) enum ClientError {
         /// With which status.
         status: u16,
     },
+}
+
+/// Why a file is of no use for TLS.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TrustError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] std::io::Error),
+    /// It does not hold what it should.
+    #[error(transparent)]
+    Use(#[from] reqwest::Error),
+    /// There is nothing in it.
+    #[error("it holds no certificate")]
+    Empty,
 }
 
 /// An answer that says no.
@@ -99,7 +124,7 @@ impl ClientError {
         match self {
             Self::Unreachable { .. } => true,
             Self::Refused(problem) => problem.status == 503,
-            Self::Url { .. } | Self::Strange { .. } => false,
+            Self::Url { .. } | Self::Trust { .. } | Self::Strange { .. } => false,
         }
     }
 }
@@ -107,6 +132,15 @@ impl ClientError {
 impl Client {
     /// A client of the coordinator at `base`.
     pub(super) fn new(base: &str, token: Option<&str>) -> Result<Self, ClientError> {
+        Self::trusting(base, token, &Trust::default())
+    }
+
+    /// A client of the coordinator at `base` that trusts, and shows, what `trust` says.
+    pub(super) fn trusting(
+        base: &str,
+        token: Option<&str>,
+        trust: &Trust,
+    ) -> Result<Self, ClientError> {
         let wrong = || ClientError::Url {
             text: base.to_owned(),
         };
@@ -118,6 +152,7 @@ impl Client {
             .timeout(ANSWER_TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
             .user_agent(concat!("amends/", env!("CARGO_PKG_VERSION")));
+        let builder = secured(builder, trust)?;
         let unusable = |source| ClientError::Unreachable {
             base: url.clone(),
             source,
@@ -186,6 +221,31 @@ impl Client {
             Err(_no_problem) => Err(strange()),
         }
     }
+}
+
+/// The client with its authorities, in place of the system's, and its certificate.
+fn secured(mut builder: ClientBuilder, trust: &Trust) -> Result<ClientBuilder, ClientError> {
+    let wrong = |path: &Path, source: TrustError| ClientError::Trust {
+        path: path.to_owned(),
+        source,
+    };
+    let read = |path: &Path| std::fs::read(path).map_err(|source| wrong(path, source.into()));
+    if let Some(path) = &trust.ca {
+        let authorities = Certificate::from_pem_bundle(&read(path)?)
+            .map_err(|source| wrong(path, source.into()))?;
+        if authorities.is_empty() {
+            return Err(wrong(path, TrustError::Empty));
+        }
+        builder = builder.tls_certs_only(authorities);
+    }
+    if let (Some(path), Some(key)) = (&trust.certificate, &trust.certificate_key) {
+        let mut pem = read(key)?;
+        pem.push(b'\n');
+        pem.extend(read(path)?);
+        let identity = Identity::from_pem(&pem).map_err(|source| wrong(path, source.into()))?;
+        builder = builder.identity(identity);
+    }
+    Ok(builder)
 }
 
 #[cfg(test)]

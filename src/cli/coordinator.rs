@@ -7,11 +7,13 @@ use std::time::Duration;
 use actix_web::dev::{Server, ServerHandle};
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing_subscriber::EnvFilter;
 
 use super::error::CliError;
 use crate::api::gate::Gate;
+use crate::api::tls::server_config;
 use crate::api::{self, App};
 use crate::config::{Config, LogFormat};
 use crate::definition::Severity;
@@ -36,6 +38,8 @@ pub(super) struct Coordinator {
     store: Store,
     api: ServerHandle,
     tasks: TaskTracker,
+    /// Ends the tasks that the API needs beside it.
+    end: CancellationToken,
 }
 
 impl Coordinator {
@@ -56,10 +60,11 @@ impl Coordinator {
             settings,
         };
         let engine = lifecycle.launched(Engine::launch(parts)).clone();
+        let (tasks, end) = (TaskTracker::new(), CancellationToken::new());
         let app = App {
             engine: engine.clone(),
             store: store.clone(),
-            gate: Gate::default(),
+            gate: Gate::launch(&config.auth, &store, &tasks, &end).await?,
             surroundings: config.surroundings(),
             body_max_bytes: config.server.body_max_bytes,
         };
@@ -67,15 +72,19 @@ impl Coordinator {
         // was measured to serve more than two, which wake each other.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = cores.div_ceil(2);
-        let server = api::serve(app, listener, workers)
+        let tls = config.server.tls.as_ref();
+        let tls = tls
+            .map(|tls| server_config(tls, &tasks, &end))
+            .transpose()?;
+        let server = api::serve(app, listener, tls, workers)
             .map_err(|source| CliError::io("the API cannot be served", source))?;
-        let tasks = TaskTracker::new();
         let api = run(server, &tasks);
         Ok(Self {
             engine,
             store,
             api,
             tasks,
+            end,
         })
     }
 
@@ -88,6 +97,7 @@ impl Coordinator {
     pub(super) async fn stop(self) {
         tokio::join!(self.engine.drain(), tokio::time::sleep(FAREWELL));
         self.api.stop(true).await;
+        self.end.cancel();
         self.tasks.close();
         self.tasks.wait().await;
         if let Err(error) = self.store.close().await {

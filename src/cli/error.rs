@@ -5,6 +5,8 @@ use std::io;
 use std::process::ExitCode;
 
 use super::client::ClientError;
+use crate::api::gate::KeySourceError;
+use crate::api::tls::TlsError;
 use crate::config::ConfigError;
 use crate::dispatch::DispatchError;
 use crate::engine::catalogue::CatalogueError;
@@ -37,6 +39,12 @@ pub(super) enum CliError {
     /// Participants cannot be reached at all.
     #[error(transparent)]
     Dispatch(#[from] DispatchError),
+    /// The keys of tokens cannot be read.
+    #[error(transparent)]
+    Keys(#[from] KeySourceError),
+    /// TLS cannot be served.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Something could not be read, written or listened on.
     #[error("{what}")]
     Io {
@@ -66,13 +74,15 @@ impl CliError {
         match self {
             Self::OutputClosed => 0,
             Self::Usage(_) | Self::Config(_) => 2,
-            Self::Client(ClientError::Url { .. }) => 2,
+            Self::Client(ClientError::Url { .. } | ClientError::Trust { .. }) => 2,
             Self::Client(_)
             | Self::Store(_)
             | Self::SchemaBehind(_)
             | Self::Catalogue(_)
             | Self::BadDefinition
             | Self::Dispatch(_)
+            | Self::Keys(_)
+            | Self::Tls(_)
             | Self::Io { .. }
             | Self::NoAnswer(_) => 1,
         }

@@ -32,7 +32,8 @@ pub(super) async fn run(arguments: Graph, mut output: Output) -> Result<Verdict,
 
 /// The document of a published definition; JSON is YAML, too.
 async fn published(arguments: &Graph) -> Result<String, CliError> {
-    let client = Client::new(&arguments.url, arguments.token.as_deref())?;
+    let token = arguments.token.as_deref();
+    let client = Client::trusting(&arguments.url, token, &arguments.trust)?;
     let name = arguments.definition.as_str();
     let version = arguments.version.map(|version| version.to_string());
     let answer: Value = match &version {

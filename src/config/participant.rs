@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use http::{HeaderName, HeaderValue};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use url::Url;
 
 use super::guards::{Guards, read_guards};
 use super::quantity::{duration_ms, size_bytes};
 use super::secrets::MASK;
 use super::section::Section;
+use super::tls::{certificates_at, key_at};
 
 /// How long one exchange may take where neither the step nor the participant says.
 pub const TIMEOUT_DEFAULT_MS: u64 = 30_000;
@@ -221,20 +220,4 @@ fn read_tls(section: &mut Section, url: Option<&Url>) -> Option<ClientTls> {
     let identity = certificate.zip(key);
     let identity = identity.map(|(certificate, key)| ClientIdentity { certificate, key });
     Some(ClientTls { ca, identity })
-}
-
-fn certificates_at(path: &str) -> Result<PathBuf, String> {
-    let mut certificates = CertificateDer::pem_file_iter(path)
-        .map_err(|error| format!("the file {path} cannot be read: {error}"))?;
-    match certificates.next() {
-        Some(Ok(_)) => Ok(path.into()),
-        Some(Err(error)) => Err(format!("the file {path} is not PEM: {error}")),
-        None => Err(format!("the file {path} holds no certificate")),
-    }
-}
-
-fn key_at(path: &str) -> Result<PathBuf, String> {
-    PrivateKeyDer::from_pem_file(path)
-        .map(|_| path.into())
-        .map_err(|error| format!("the file {path} holds no private key that can be read: {error}"))
 }

@@ -30,7 +30,7 @@ pub(super) fn resolve(
         }
         Content::List(items) => {
             for (index, item) in items.iter_mut().enumerate() {
-                resolve(item, &format!("{path}.{index}"), environment, problems);
+                resolve(item, &format!("{path}[{index}]"), environment, problems);
             }
         }
         Content::Map(entries) => {

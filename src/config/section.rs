@@ -50,6 +50,68 @@ impl Section {
         Self::open(self.path_of(key), node)
     }
 
+    /// The sections of the list under `key`, to be handed back with [`Section::absorb_all`].
+    pub(super) fn children(&mut self, key: &'static str) -> Vec<Self> {
+        let items = self.items(key);
+        if items.as_ref().is_some_and(Vec::is_empty) {
+            self.problem(key, "must not be empty");
+        }
+        let open = |(path, node)| Self::open(path, Some(node));
+        items.into_iter().flatten().map(open).collect()
+    }
+
+    /// The values of the list under `key`, which must be there and not be empty; one that stands
+    /// alone is a list of one. `None` is a problem that has been reported.
+    pub(super) fn read_list<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let is_one = |node: &Node| matches!(node.content, Content::Scalar(_));
+        if self.entries.get(key).is_some_and(is_one) {
+            return self.read_required(key, parse).map(|value| vec![value]);
+        }
+        if !self.has(key) {
+            self.ignore(key);
+            self.problem(key, "is required");
+            return None;
+        }
+        let items = self.items(key)?;
+        if items.is_empty() {
+            self.problem(key, "must not be empty");
+        }
+        let (mut values, mut shown, written) = (Vec::new(), Vec::new(), items.len());
+        for (path, node) in items {
+            match scalar_of(&node, &parse) {
+                Ok((value, text)) => {
+                    shown.push(plain(text));
+                    values.push(value);
+                }
+                Err(Some(message)) => self.problem_at(path, &message, &node.origin),
+                Err(None) => {}
+            }
+        }
+        self.show(key, shown);
+        (written > 0 && values.len() == written).then_some(values)
+    }
+
+    /// The items of the list under `key`, each with its path; `None` when that is no list.
+    fn items(&mut self, key: &'static str) -> Option<Vec<(String, Node)>> {
+        let node = self.take(key)?;
+        let path = self.path_of(key);
+        match node.content {
+            Content::List(items) => Some(numbered(&path, items)),
+            Content::Map(entries) if is_numbered(&entries) => {
+                Some(numbered(&path, entries.into_iter().map(|(_, item)| item)))
+            }
+            Content::Broken => None,
+            Content::Null | Content::Scalar(_) | Content::Map(_) => {
+                self.problem_at(path, "must be a list", &node.origin);
+                None
+            }
+        }
+    }
+
     /// Everything that is left, as sections of their own: the names here are the user's.
     pub(super) fn named_children(&mut self) -> Vec<(String, Self)> {
         std::mem::take(&mut self.entries)
@@ -82,6 +144,15 @@ impl Section {
         let closed = child.close();
         self.problems.extend(closed.problems);
         self.shown.insert(key.into(), closed.shown);
+    }
+
+    /// Takes over what reading the sections of a list came to.
+    pub(super) fn absorb_all(&mut self, key: &'static str, children: Vec<Self>) {
+        let closed = children.into_iter().map(Self::close);
+        let (shown, problems): (Vec<_>, Vec<_>) =
+            closed.map(|closed| (closed.shown, closed.problems)).unzip();
+        self.problems.extend(problems.into_iter().flatten());
+        self.show(key, shown);
     }
 
     /// Takes over only what is wrong with a child; there is nothing of it to show.
@@ -274,6 +345,35 @@ enum Parsed<T> {
     /// Null or left out, and where.
     Null(std::sync::Arc<str>),
     Bad,
+}
+
+fn numbered(path: &str, items: impl IntoIterator<Item = Node>) -> Vec<(String, Node)> {
+    let place = |(at, item)| (format!("{path}[{at}]"), item);
+    items.into_iter().enumerate().map(place).collect()
+}
+
+/// Whether a map is what variables make of a list that no file begins: its keys are 0, 1, 2…
+fn is_numbered(entries: &[(String, Node)]) -> bool {
+    let is_at = |(at, (key, _)): (usize, &(String, Node))| key.parse() == Ok(at);
+    !entries.is_empty() && entries.iter().enumerate().all(is_at)
+}
+
+/// What `node` holds, if it is a single value, and what is shown of it. An error without a message
+/// has been reported.
+fn scalar_of<'node, T>(
+    node: &'node Node,
+    parse: &impl Fn(&str) -> Result<T, String>,
+) -> Result<(T, &'node str), Option<String>> {
+    match &node.content {
+        Content::Scalar(scalar) => match parse(&scalar.text) {
+            Ok(value) => Ok((value, &scalar.shown)),
+            Err(message) => Err(Some(message)),
+        },
+        Content::Broken => Err(None),
+        Content::Null | Content::List(_) | Content::Map(_) => {
+            Err(Some("must be a single value".to_owned()))
+        }
+    }
 }
 
 /// A value as it is shown: numbers and truths as such.

@@ -98,8 +98,11 @@ impl Sources {
                 ))
             })
             .collect();
-        // A whole map first, then its single keys.
-        overrides.sort_by_key(|(path, ..)| path.len());
+        // A whole map first, then its single keys; the items of a list in their order.
+        overrides.sort_by_cached_key(|(path, ..)| {
+            let place = |key: &String| (key.parse::<usize>().ok(), key.clone());
+            (path.len(), path.iter().map(place).collect::<Vec<_>>())
+        });
         for (path, value) in &self.flags {
             overrides.push((
                 path.split('.').map(str::to_owned).collect(),

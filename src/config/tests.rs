@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod auth;
+
 fn sources(file: &str) -> (Sources, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
     if !file.is_empty() {
@@ -198,8 +200,6 @@ fn an_unreadable_or_broken_file_is_a_problem() {
 #[test]
 fn what_comes_later_is_refused_unless_it_says_its_default() {
     let defaults = r"
-server: { tls: null }
-auth: { mode: none, keys: null, jwt: null }
 rabbitmq: { url: null, prefix: amends, declare: true, prefetch: 256 }
 sqs: { enabled: false, endpoint: null, prefix: amends, declare: false }
 engine: { role: auto, role_file: /etc/podinfo/role, preview_namespace: preview }
@@ -211,9 +211,6 @@ participants:
 ";
     load(defaults, &[], &[]).unwrap();
     for (path, value) in [
-        ("server.tls", "{ certificate: a, key: b }"),
-        ("auth.mode", "keys"),
-        ("auth.keys", "{ name: x }"),
         ("rabbitmq.url", "amqp://h"),
         ("rabbitmq.prefetch", "1"),
         ("sqs.enabled", "true"),

@@ -76,11 +76,13 @@ impl Node {
         }
     }
 
-    /// Reads the value of a variable or a flag: `{ … }` is a map, `null` or nothing is null, and
+    /// Reads the value of a variable or a flag: `{ … }` is a map, `[ … ]` a list, `null` or nothing is null, and
     /// anything else is taken as it is.
     pub(super) fn from_override(text: &str, origin: &str) -> Result<Self, DocumentError> {
         let origin: Arc<str> = origin.into();
-        if text.trim_start().starts_with('{') {
+        let trimmed = text.trim();
+        // An address may begin with a bracket, but has its port after the other one.
+        if trimmed.starts_with('{') || (trimmed.starts_with('[') && trimmed.ends_with(']')) {
             return match MarkedYaml::load_from_str(text)?.as_slice() {
                 [document] => Ok(convert(document, &|_| origin.clone())),
                 [] | [_, _, ..] => Err(DocumentError::SeveralDocuments),
@@ -93,12 +95,26 @@ impl Node {
         Ok(Self { content, origin })
     }
 
-    /// Puts `value` where `path` says. Maps are made on the way; a map is merged key by key.
+    /// Puts `value` where `path` says. Maps are made on the way; a map is merged key by key. A number
+    /// is an item of a list: one that is there, or the next.
     pub(super) fn set(&mut self, path: &[String], value: Self) {
         let Some((key, rest)) = path.split_first() else {
             self.merge(value);
             return;
         };
+        if let Content::List(items) = &mut self.content
+            && let Ok(at) = key.parse::<usize>()
+            && at <= items.len()
+        {
+            if at == items.len() {
+                items.push(Self::empty_map(value.origin.clone()));
+            }
+            return items
+                .iter_mut()
+                .skip(at)
+                .take(1)
+                .for_each(|item| item.set(rest, value.clone()));
+        }
         if !matches!(self.content, Content::Map(_)) {
             *self = Self::empty_map(value.origin.clone());
         }

@@ -15,6 +15,7 @@ use support::scripted::{Reply, Scripted};
 
 mod changing;
 mod definitions;
+mod described;
 mod reading;
 
 const LONG: Duration = Duration::from_secs(30);

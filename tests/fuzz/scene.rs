@@ -75,8 +75,9 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// Starts the coordinator, with sagas in every state.
-    pub(crate) async fn open() -> Self {
+    /// Starts the coordinator, with sagas in every state; and then, where there are more keys of
+    /// the configuration, again with them.
+    pub(crate) async fn open(more: &[(&str, String)]) -> Self {
         let probe = Scripted::start(|asked| {
             let status = asked.path.rsplit('/').next().unwrap_or_default();
             Reply::json(status.parse().unwrap_or(418), &json!({ "ok": true }))
@@ -87,14 +88,22 @@ impl Scene {
         let settings = Settings::new(binary, database.url(), definitions.path())
             .participant("probe", probe.url("probe"))
             .key("sagas.strict", "true");
+        let mut coordinator = Coordinator::start(settings.clone()).await;
+        let sagas = seed(&coordinator.api()).await;
+        if !more.is_empty() {
+            let settings = more
+                .iter()
+                .fold(settings, |settings, (key, value)| settings.key(key, value));
+            coordinator.stop(LONG).await;
+            coordinator = Coordinator::start(settings).await;
+        }
         let scene = Self {
-            coordinator: Coordinator::start(settings).await,
+            coordinator,
             directory: tempfile::tempdir().expect("a temporary directory"),
             _probe: probe,
             _definitions: definitions,
             _database: database,
         };
-        let sagas = seed(&scene.coordinator.api()).await;
         let fixed = include_str!("schemathesis.toml");
         let values = json!(sagas);
         let configuration = format!("{fixed}\n[dictionaries.sagas]\nvalues = {values}\n");

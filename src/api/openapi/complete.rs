@@ -10,8 +10,10 @@ use utoipa::openapi::{
 use utoipa::{IntoParams as _, Modify};
 
 use super::parameters::RequestId;
+use super::problems::responses;
 use super::words;
 use crate::api::access::Access;
+use crate::api::error::ErrorCode;
 use crate::api::routes::{self, Verb};
 
 /// The name of the security scheme.
@@ -69,12 +71,17 @@ fn complete(operation: &mut Operation, access: Access) {
         ),
     };
     operation.security = Some(security);
+    if let Access::Role(_) = access {
+        let refusals = responses(&[&[ErrorCode::Unauthenticated, ErrorCode::Forbidden]]);
+        operation.responses.responses.extend(refusals);
+    }
     let description = operation.description.take().unwrap_or_default();
     operation.description = Some(format!("{description}\n\n{who}").trim().to_owned());
     if let Some(RefOr::T(body)) = &mut operation.request_body {
-        let optional = body.content.values_mut().map(drop_null);
-        // Each of them is looked at.
-        let is_optional = optional.fold(false, |found, one| found || one);
+        let mut is_optional = false;
+        for content in body.content.values_mut() {
+            is_optional |= drop_null(content);
+        }
         body.required = Some(if is_optional {
             Required::False
         } else {
@@ -131,6 +138,16 @@ fn dress(status: &str, response: &mut Response) {
     add(
         "x-request-id",
         text("Names the request: the client's own id where it sent a sane one."),
+    );
+    if status == "401" {
+        add(
+            "WWW-Authenticate",
+            text("How a credential is shown: `Bearer`."),
+        );
+    }
+    add(
+        "Cache-Control",
+        text("`no-store`: what is answered is the state of this moment."),
     );
     if matches!(status, "429" | "503") {
         add(
