@@ -20,6 +20,7 @@ use amends::store::{
     AuditAction, AuditRecord, DatabaseSettings, Entry, Journal, ReplicaInfo, SYSTEM, StartRecord,
     Store, SummaryWrite, Transition,
 };
+use amends::telemetry::Metrics;
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement, Value};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -215,7 +216,8 @@ impl Bed {
         );
         lease.claim().await.unwrap();
         let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
-        let journal = Journal::start(&store, lease, &tracker, stop.clone());
+        let metrics = Arc::new(Metrics::new([]).unwrap());
+        let journal = Journal::start(&store, lease, metrics, &tracker, stop.clone());
         let bare = bare_table(kind, &url).await;
         Self {
             url,

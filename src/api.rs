@@ -13,6 +13,7 @@ pub mod error;
 pub mod gate;
 mod headers;
 mod management;
+mod measured;
 mod members;
 pub mod openapi;
 mod query;
@@ -36,9 +37,11 @@ use rustls::ServerConfig;
 use body::BodyRoom;
 
 use crate::definition::Surroundings;
-use crate::engine::{Engine, Lifecycle};
+use crate::engine::Engine;
 use crate::store::Store;
+use crate::telemetry::Metrics;
 use gate::Gate;
+pub use management::Management;
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -53,6 +56,8 @@ pub struct App {
     pub surroundings: Surroundings,
     /// The longest body that is taken, in bytes.
     pub body_max_bytes: usize,
+    /// Where answers are counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// How long an idle connection is kept: longer than the load balancers before it do, so that it
@@ -74,6 +79,7 @@ pub fn serve(
     tls: Option<ServerConfig>,
     workers: usize,
 ) -> io::Result<Server> {
+    routes::know(&app.metrics);
     let room = BodyRoom::new(app.body_max_bytes);
     let configure = move |config: &mut ServiceConfig| {
         config.app_data(room.clone());
@@ -87,17 +93,12 @@ pub fn serve(
 ///
 /// # Errors
 /// When the socket cannot be used.
-pub fn serve_management(lifecycle: Arc<Lifecycle>, listener: TcpListener) -> io::Result<Server> {
-    server(
-        Data::from(lifecycle),
-        listener,
-        None,
-        1,
-        management::configure,
-    )
+pub fn serve_management(management: Management, listener: TcpListener) -> io::Result<Server> {
+    let data = Data::new(management);
+    server(data, listener, None, 1, management::configure)
 }
 
-fn server<T: Send + Sync + ?Sized + 'static>(
+fn server<T: Send + Sync + 'static>(
     data: Data<T>,
     listener: TcpListener,
     tls: Option<ServerConfig>,
@@ -108,6 +109,7 @@ fn server<T: Send + Sync + ?Sized + 'static>(
         ActixApp::new()
             .app_data(data.clone())
             .wrap(from_fn(edge::dress))
+            .wrap(from_fn(measured::measure))
             .configure(&configure)
     };
     let server = HttpServer::new(application)

@@ -6,6 +6,7 @@
 //! that reads the environment.
 
 mod auth;
+mod customary;
 mod database;
 mod guards;
 mod jwt_keys;
@@ -16,6 +17,7 @@ mod secrets;
 mod section;
 mod shown;
 mod sources;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -38,6 +40,7 @@ pub use participant::{
 };
 pub use problem::{ConfigError, ConfigProblem};
 pub use sources::Sources;
+pub use telemetry::{LogFormat, Otlp, Telemetry};
 pub use tls::ServerTls;
 
 use crate::definition::{Surroundings, TransportKind};
@@ -59,7 +62,7 @@ pub struct Config {
     pub sagas: Sagas,
     /// The participants by name.
     pub participants: BTreeMap<String, Participant>,
-    /// Logs.
+    /// Logs and traces.
     pub telemetry: Telemetry,
     shown: Value,
 }
@@ -101,24 +104,6 @@ pub struct Sagas {
     pub strict: bool,
 }
 
-/// `telemetry`: logs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Telemetry {
-    /// How log lines are written.
-    pub log: LogFormat,
-    /// Which are written, from `RUST_LOG` (`info` by default).
-    pub filter: String,
-}
-
-/// How log lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
-}
-
 impl Config {
     /// Reads the configuration.
     ///
@@ -126,9 +111,14 @@ impl Config {
     /// With every problem of every layer at once.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
-        let filter = sources.log_filter(&mut problems);
+        let surrounding = telemetry::Surrounding {
+            filter: sources.log_filter(&mut problems),
+            counts: sources.counts(),
+            queue_spans_max: sources.number("OTEL_BSP_MAX_QUEUE_SIZE"),
+            batch_spans_max: sources.number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE"),
+        };
         let mut root = Section::open("", Some(sources.merged(&mut problems)));
-        let config = read(&mut root, filter);
+        let config = read(&mut root, surrounding);
         let closed = root.close();
         problems.extend(closed.problems);
         if problems.is_empty() {
@@ -178,7 +168,7 @@ fn within<T>(root: &mut Section, key: &'static str, read: impl FnOnce(&mut Secti
     value
 }
 
-fn read(root: &mut Section, filter: String) -> Config {
+fn read(root: &mut Section, surrounding: telemetry::Surrounding) -> Config {
     let server = within(root, "server", read_server);
     let (auth, auth_is_written) = within(root, "auth", auth::read);
     if !server.listen.ip().to_canonical().is_loopback() && !auth_is_written {
@@ -195,7 +185,9 @@ fn read(root: &mut Section, filter: String) -> Config {
         engine: within(root, "engine", read_engine),
         sagas: within(root, "sagas", read_sagas),
         participants: within(root, "participants", participant::read_all),
-        telemetry: within(root, "telemetry", |section| read_telemetry(section, filter)),
+        telemetry: within(root, "telemetry", |section| {
+            telemetry::read(section, surrounding)
+        }),
         shown: Value::Null,
     };
     refuse_what_comes_later(root);
@@ -291,14 +283,4 @@ fn read_sagas(section: &mut Section) -> Sagas {
         directory: section.read("directory", ("sagas".into(), "sagas"), directory),
         strict: section.read("strict", (false, "false"), truth),
     }
-}
-
-fn read_telemetry(section: &mut Section, filter: String) -> Telemetry {
-    let log = section.read("log", (LogFormat::Json, "json"), |text| match text {
-        "json" => Ok(LogFormat::Json),
-        "text" => Ok(LogFormat::Text),
-        _ => Err("must be json or text".to_owned()),
-    });
-    section.not_yet("otlp", None);
-    Telemetry { log, filter }
 }

@@ -8,6 +8,7 @@
 mod active;
 mod advance;
 mod audit;
+mod backlog;
 mod calls;
 pub mod catalogue;
 pub mod clock;
@@ -16,10 +17,13 @@ mod inputs;
 mod lifecycle;
 mod ownership;
 mod recovery;
+mod standing;
 mod start;
 mod summary;
+mod tally;
 mod tenure;
 mod timers;
+mod vitals;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -35,11 +39,14 @@ use crate::definition::input::InputProblem;
 use crate::dispatch::{Dispatcher, GuardReading};
 use crate::saga::{Rejection, Saga};
 use crate::store::{ReplicaInfo, Store};
+use crate::telemetry::{Metrics, Traces};
 use catalogue::Catalogue;
 pub use drain::Drained;
 use drain::Stopping;
 pub use lifecycle::Lifecycle;
 use tenure::Tenure;
+use vitals::Pulse;
+pub use vitals::{DatabaseHealth, Health};
 
 /// Runs the sagas of this replica. Cheap to clone.
 #[derive(Clone)]
@@ -57,6 +64,10 @@ pub struct EngineParts {
     pub catalogue: Catalogue,
     /// Bounds and times.
     pub settings: EngineSettings,
+    /// Where what happens is counted.
+    pub metrics: Arc<Metrics>,
+    /// Where it is traced.
+    pub traces: Traces,
 }
 
 /// The bounds and times of an engine.
@@ -80,6 +91,9 @@ struct Parts {
     dispatcher: Dispatcher,
     catalogue: Catalogue,
     settings: EngineSettings,
+    metrics: Arc<Metrics>,
+    traces: Traces,
+    pulse: Pulse,
     stopping: Stopping,
     tenure: RwLock<Option<Arc<Tenure>>>,
     database_up: AtomicBool,
@@ -245,6 +259,8 @@ impl Engine {
             dispatcher,
             catalogue,
             settings,
+            metrics,
+            traces,
         } = parts;
         let stopping = Stopping::new(tokio::runtime::Handle::current());
         let parts = Arc::new(Parts {
@@ -252,6 +268,9 @@ impl Engine {
             dispatcher,
             catalogue,
             settings,
+            metrics,
+            traces,
+            pulse: Pulse::new(),
             stopping,
             tenure: RwLock::new(None),
             database_up: AtomicBool::new(true),
@@ -260,6 +279,7 @@ impl Engine {
             .stopping
             .tasks
             .spawn(ownership::own(Arc::clone(&parts)));
+        parts.stopping.tasks.spawn(vitals::beat(Arc::clone(&parts)));
         Self { parts }
     }
 

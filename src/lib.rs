@@ -8,3 +8,4 @@ pub mod dispatch;
 pub mod engine;
 pub mod saga;
 pub mod store;
+pub mod telemetry;

@@ -14,6 +14,7 @@ use super::access::{Access, Admits, admit};
 use super::edge::not_found;
 use super::error::{ApiError, ErrorCode};
 use super::{commands, definitions, docs, openapi, sagas, start};
+use crate::telemetry::{Metrics, metrics};
 
 /// What begins the path of nearly every route.
 pub(super) const BASE: &str = "/api/v1";
@@ -79,6 +80,20 @@ pub fn table() -> Vec<Endpoint> {
         endpoint(Get, "/docs", docs::door),
         endpoint(Get, "/docs/{file:.*}", docs::file),
     ]
+}
+
+/// Tells the metrics which routes there are.
+pub(super) fn know(metrics: &Metrics) {
+    for Endpoint { verb, path, .. } in table() {
+        match verb {
+            Verb::Get => {
+                metrics.route_known(metrics::Method::Get, Some(path));
+                metrics.route_known(metrics::Method::Head, Some(path));
+            }
+            Verb::Post => metrics.route_known(metrics::Method::Post, Some(path)),
+        }
+    }
+    metrics.route_known(metrics::Method::Get, None);
 }
 
 /// A line of the table. The caller is asked for before the handler's other arguments are read.

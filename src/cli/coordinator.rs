@@ -2,25 +2,25 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::dev::{Server, ServerHandle};
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing_subscriber::EnvFilter;
 
 use super::error::CliError;
 use crate::api::gate::Gate;
 use crate::api::tls::server_config;
 use crate::api::{self, App};
-use crate::config::{Config, LogFormat};
+use crate::config::Config;
 use crate::definition::Severity;
 use crate::dispatch::Dispatcher;
 use crate::engine::catalogue::{Catalogue, FileProblem};
 use crate::engine::{Engine, EngineParts, EngineSettings, Lifecycle};
 use crate::store::{DatabaseSettings, ReplicaInfo, Store, StoreError};
+use crate::telemetry::{Metrics, Traces, logs};
 
 /// The first wait for a database that does not answer.
 const DATABASE_WAIT_FIRST: Duration = Duration::from_millis(250);
@@ -29,6 +29,9 @@ const DATABASE_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long the API goes on answering `draining` at least, closing each connection with its answer,
 /// so that no client that is at work finds a connection gone under its request.
 const FAREWELL: Duration = Duration::from_millis(300);
+/// The web framework's own lines about its workers tell nobody anything, and what it calls an error
+/// is a client that speaks no HTTP.
+const QUIET: &str = "actix_server=warn,actix_http=off";
 /// How many connections may wait to be taken.
 const BACKLOG: u32 = 1_024;
 
@@ -36,6 +39,7 @@ const BACKLOG: u32 = 1_024;
 pub(super) struct Coordinator {
     engine: Engine,
     store: Store,
+    traces: Traces,
     api: ServerHandle,
     tasks: TaskTracker,
     /// Ends the tasks that the API needs beside it.
@@ -49,7 +53,9 @@ impl Coordinator {
         store: Store,
         listener: TcpListener,
         lifecycle: &Lifecycle,
+        telemetry: Telemetry,
     ) -> Result<Self, CliError> {
+        let Telemetry { metrics, traces } = telemetry;
         let catalogue = definitions(config, &store).await?;
         let dispatcher = Dispatcher::new(&config.participants)?;
         let settings = engine_settings(config);
@@ -58,6 +64,8 @@ impl Coordinator {
             dispatcher,
             catalogue,
             settings,
+            metrics: Arc::clone(&metrics),
+            traces: traces.clone(),
         };
         let engine = lifecycle.launched(Engine::launch(parts)).clone();
         let (tasks, end) = (TaskTracker::new(), CancellationToken::new());
@@ -67,6 +75,7 @@ impl Coordinator {
             gate: Gate::launch(&config.auth, &store, &tasks, &end).await?,
             surroundings: config.surroundings(),
             body_max_bytes: config.server.body_max_bytes,
+            metrics,
         };
         // The API's threads only read and answer; sagas run on the runtime's own. On two cores one
         // was measured to serve more than two, which wake each other.
@@ -82,6 +91,7 @@ impl Coordinator {
         Ok(Self {
             engine,
             store,
+            traces,
             api,
             tasks,
             end,
@@ -106,6 +116,7 @@ impl Coordinator {
                 "the database was not closed"
             );
         }
+        self.traces.shut_down().await;
     }
 }
 
@@ -131,8 +142,14 @@ impl Management {
     pub(super) fn launch(
         address: SocketAddr,
         lifecycle: &Arc<Lifecycle>,
+        metrics: &Arc<Metrics>,
     ) -> Result<Self, CliError> {
-        let server = api::serve_management(Arc::clone(lifecycle), listen(address)?)
+        let management = api::Management {
+            lifecycle: Arc::clone(lifecycle),
+            metrics: Arc::clone(metrics),
+            begun: Instant::now(),
+        };
+        let server = api::serve_management(management, listen(address)?)
             .map_err(|source| CliError::io("the management port cannot be served", source))?;
         let tasks = TaskTracker::new();
         let server = run(server, &tasks);
@@ -248,25 +265,35 @@ fn engine_settings(config: &Config) -> EngineSettings {
     }
 }
 
-/// Writes logs to the standard error.
-pub(super) fn log(format: LogFormat, filter: &str) {
-    // The web framework's own lines about its workers tell nobody anything, and what it calls an
-    // error is a client that speaks no HTTP: not unless asked for.
-    let quiet = if filter == "off" || filter.contains("actix") {
-        ""
-    } else {
-        ",actix_server=warn,actix_http=off"
-    };
-    let filter = EnvFilter::builder().parse_lossy(format!("{filter}{quiet}"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    let installed = match format {
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Text => builder.try_init(),
-    };
-    if let Err(error) = installed {
-        eprintln!("amends: logs go where they went before: {error}");
+/// What this process tells of itself.
+#[derive(Clone)]
+pub(super) struct Telemetry {
+    /// What it counts.
+    pub(super) metrics: Arc<Metrics>,
+    /// Where its traces go.
+    pub(super) traces: Traces,
+}
+
+impl Telemetry {
+    /// Begins to write logs, to count, and to trace where that is configured.
+    pub(super) fn begin(config: &Config) -> Result<Self, CliError> {
+        let traces = match &config.telemetry.otlp {
+            Some(otlp) => Traces::to(otlp)?,
+            None => Traces::off(),
+        };
+        if let Err(error) = logs::install(&config.telemetry, QUIET, &traces) {
+            eprintln!("amends: logs go where they went before: {error}");
+        }
+        let participants = config.participants.keys().map(String::as_str);
+        let metrics = if config.telemetry.counts {
+            Metrics::new(participants)?
+        } else {
+            Metrics::silent()?
+        };
+        Ok(Self {
+            metrics: Arc::new(metrics),
+            traces,
+        })
     }
 }
 

@@ -14,11 +14,11 @@ use tokio_util::task::TaskTracker;
 use super::Verdict;
 use super::arguments::Demo;
 use super::client::Client;
-use super::coordinator::{self, Coordinator, Signals};
+use super::coordinator::{self, Coordinator, Signals, Telemetry};
 use super::error::CliError;
 use super::output::{Output, Tone};
 use super::sample::{self, SAMPLES};
-use crate::config::{Config, LogFormat, Sources};
+use crate::config::{Config, Sources};
 use crate::engine::{Lifecycle, Readiness};
 use folder::Folder;
 use participants::Participants;
@@ -73,9 +73,10 @@ async fn show(
         .local_addr()
         .map_err(|source| CliError::io("the API", source))?;
     let config = configuration(folder, &beside.participants, address)?;
-    coordinator::log(LogFormat::Text, &config.telemetry.filter);
+    let telemetry = Telemetry::begin(&config)?;
     let store = coordinator::database(&config).await?;
-    let coordinator = Coordinator::launch(&config, store, listener, &Lifecycle::default()).await?;
+    let lifecycle = Lifecycle::default();
+    let coordinator = Coordinator::launch(&config, store, listener, &lifecycle, telemetry).await?;
     let url = format!("http://{address}");
     let client = Client::new(&url, None)?;
     introduce(&url, folder, &beside.participants, output)?;
@@ -179,6 +180,7 @@ fn configuration(
             format!("sqlite://{}", database.display()),
         ),
         ("sagas.directory".to_owned(), sagas.display().to_string()),
+        ("telemetry.log".to_owned(), "text".to_owned()),
     ];
     for name in sample::participants() {
         flags.push((format!("participants.{name}.url"), participants.url(&name)));

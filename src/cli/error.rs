@@ -11,6 +11,8 @@ use crate::config::ConfigError;
 use crate::dispatch::DispatchError;
 use crate::engine::catalogue::CatalogueError;
 use crate::store::StoreError;
+use crate::telemetry::metrics::MetricsError;
+use crate::telemetry::traces::TracesError;
 
 /// Why a command could not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,12 @@ pub(super) enum CliError {
     /// Participants cannot be reached at all.
     #[error(transparent)]
     Dispatch(#[from] DispatchError),
+    /// The metrics could not be made: a bug.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// Traces cannot be sent where they are to go.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// The keys of tokens cannot be read.
     #[error(transparent)]
     Keys(#[from] KeySourceError),
@@ -81,6 +89,8 @@ impl CliError {
             | Self::Catalogue(_)
             | Self::BadDefinition
             | Self::Dispatch(_)
+            | Self::Metrics(_)
+            | Self::Traces(_)
             | Self::Keys(_)
             | Self::Tls(_)
             | Self::Io { .. }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Verdict;
 use super::arguments::{Configured, Serve};
-use super::coordinator::{self, Coordinator, Management, Signals};
+use super::coordinator::{self, Coordinator, Management, Signals, Telemetry};
 use super::error::CliError;
 use super::output::Output;
 use crate::config::{Config, Sources};
@@ -17,12 +17,13 @@ pub(super) async fn run(serve: Serve, mut output: Output) -> Result<Verdict, Cli
         output.line(config.masked_yaml().trim_end())?;
         return Ok(Verdict::Yes);
     }
-    coordinator::log(config.telemetry.log, &config.telemetry.filter);
+    let telemetry = Telemetry::begin(&config)?;
     let mut signals = Signals::listen()?;
     let lifecycle = Arc::new(Lifecycle::default());
-    let management = Management::launch(config.server.management, &lifecycle)?;
+    let address = config.server.management;
+    let management = Management::launch(address, &lifecycle, &telemetry.metrics)?;
     let started = tokio::select! {
-        started = start(&config, &lifecycle) => started?,
+        started = start(&config, &lifecycle, telemetry) => started?,
         () = signals.next() => {
             tracing::info!("told to end before it had started");
             return Ok(Verdict::Yes);
@@ -45,7 +46,11 @@ pub(super) async fn run(serve: Serve, mut output: Output) -> Result<Verdict, Cli
     }
 }
 
-async fn start(config: &Config, lifecycle: &Lifecycle) -> Result<Coordinator, CliError> {
+async fn start(
+    config: &Config,
+    lifecycle: &Lifecycle,
+    telemetry: Telemetry,
+) -> Result<Coordinator, CliError> {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         database = config.database.url.masked(),
@@ -53,7 +58,7 @@ async fn start(config: &Config, lifecycle: &Lifecycle) -> Result<Coordinator, Cl
     );
     let store = coordinator::database(config).await?;
     let listener = coordinator::listen(config.server.listen)?;
-    let coordinator = Coordinator::launch(config, store, listener, lifecycle).await?;
+    let coordinator = Coordinator::launch(config, store, listener, lifecycle, telemetry).await?;
     tracing::info!(
         api = %config.server.listen,
         management = %config.server.management,

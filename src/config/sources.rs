@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::problem::ConfigProblem;
-use super::tree::{Content, Node, Scalar};
+use super::tree::{Content, Node};
 
 /// What begins the name of a variable that overrides a key.
 const PREFIX: &str = "AMENDS__";
@@ -69,23 +69,23 @@ impl Sources {
         filter.clone()
     }
 
+    /// Whether what happens is counted: a bench may want to know what that costs.
+    pub(super) fn counts(&self) -> bool {
+        self.environment
+            .get("AMENDS_BENCH_METRICS")
+            .is_none_or(|value| value != "off")
+    }
+
+    /// A variable that is a number from 1; as OpenTelemetry has it, one that is none is ignored.
+    pub(super) fn number(&self, name: &str) -> Option<usize> {
+        let number = self.environment.get(name)?.parse().ok()?;
+        (number > 0).then_some(number)
+    }
+
     /// All layers as one tree, secrets in place.
     pub(super) fn merged(&self, problems: &mut Vec<ConfigProblem>) -> Node {
         let mut tree = self.read_file(problems);
-        if let Some(url) = self.environment.get("DATABASE_URL") {
-            let content = Content::Scalar(Scalar {
-                literal: true,
-                ..Scalar::new(url)
-            });
-            let path = ["database".to_owned(), "url".to_owned()];
-            tree.set(
-                &path,
-                Node {
-                    content,
-                    origin: "DATABASE_URL".into(),
-                },
-            );
-        }
+        super::customary::put(&mut tree, &self.environment, problems);
         let mut overrides: Vec<(Vec<String>, &str, &str)> = self
             .environment
             .iter()

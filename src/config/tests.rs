@@ -64,7 +64,9 @@ fn the_defaults_need_no_file() {
         config.telemetry,
         Telemetry {
             log: LogFormat::Json,
-            filter: "info".to_owned()
+            filter: "info".to_owned(),
+            otlp: None,
+            counts: true,
         }
     );
     assert!(config.participants.is_empty());
@@ -217,7 +219,6 @@ participants:
         ("engine.role", "preview"),
         ("engine.role_file", "/other"),
         ("audit.actions", "none"),
-        ("telemetry.otlp", "http://h"),
         ("participants.a.transport", "rabbitmq"),
         ("participants.a.queue", "q"),
     ] {
@@ -238,6 +239,125 @@ participants:
         &[],
     );
     assert_eq!(found.len(), 1, "{found:?}");
+}
+
+const COLLECTOR: &str = "http://collector:4318";
+
+fn otlp(file: &str, environment: &[(&str, &str)]) -> Option<Otlp> {
+    load(file, environment, &[]).unwrap().telemetry.otlp
+}
+
+#[test]
+fn traces_go_where_the_file_says() {
+    assert!(otlp("", &[]).is_none());
+    let file = "telemetry: { otlp: { endpoint: 'http://collector:4318', sample_ratio: 0.25,
+      headers: { authorization: 'Bearer ${env:TOKEN}' } } }";
+    let config = load(file, &[("TOKEN", "hunter2")], &[]).unwrap();
+    assert!(!config.masked_yaml().contains("hunter2"));
+    assert!(!format!("{:?}", config.telemetry).contains("hunter2"));
+    let again = load(&config.masked_yaml(), &[], &[]).unwrap();
+    assert_eq!(again.masked(), config.masked());
+    let otlp = config.telemetry.otlp.unwrap();
+    assert_eq!(otlp.endpoint.as_str(), "http://collector:4318/v1/traces");
+    assert_eq!(
+        (otlp.sample_ratio, otlp.service_name.as_str()),
+        (0.25, "amends")
+    );
+    assert_eq!(otlp.headers[0].1, "Bearer hunter2");
+    let own = "telemetry: { otlp: { endpoint: 'https://c/otlp/spans' } }";
+    let own = load(own, &[], &[]).unwrap().telemetry.otlp.unwrap();
+    assert_eq!(own.endpoint.path(), "/otlp/spans");
+}
+
+#[test]
+fn opentelemetrys_variables_win_over_the_file_and_amends_over_them() {
+    let of_variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", COLLECTOR),
+        ("OTEL_SERVICE_NAME", "orders"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=a%20b, x-other=c"),
+        ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+        ("OTEL_TRACES_SAMPLER_ARG", "0.5"),
+    ];
+    let found = otlp("", &of_variables).unwrap();
+    assert_eq!(found.endpoint.as_str(), "http://collector:4318/v1/traces");
+    assert_eq!(
+        (found.sample_ratio, found.service_name.as_str()),
+        (0.5, "orders")
+    );
+    let headers: Vec<_> = found
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value))
+        .collect();
+    assert_eq!(headers.len(), 2);
+    assert!(
+        headers[0].0 == "x-key" && headers[0].1 == "a b",
+        "{headers:?}"
+    );
+
+    let file = "telemetry: { otlp: { endpoint: 'http://file', service_name: file } }";
+    assert_eq!(otlp(file, &of_variables).unwrap().service_name, "orders");
+    let ours = [
+        &of_variables[..],
+        &[("AMENDS__TELEMETRY__OTLP__SERVICE_NAME", "ours")],
+    ]
+    .concat();
+    assert_eq!(otlp(file, &ours).unwrap().service_name, "ours");
+    for off in [
+        ("OTEL_SDK_DISABLED", "true"),
+        ("OTEL_TRACES_EXPORTER", "none"),
+    ] {
+        assert!(otlp(file, &[&of_variables[..], &[off]].concat()).is_none());
+    }
+    // What says how to export, but not that it is to be done, does nothing.
+    assert!(
+        otlp(
+            "",
+            &[
+                ("OTEL_SERVICE_NAME", "orders"),
+                ("OTEL_TRACES_SAMPLER", "always_on")
+            ]
+        )
+        .is_none()
+    );
+    let of_traces = [
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://t/x"),
+        of_variables[0],
+    ];
+    assert_eq!(
+        otlp("", &of_traces).unwrap().endpoint.as_str(),
+        "http://t/x"
+    );
+}
+
+#[test]
+fn what_is_wrong_with_traces_is_told() {
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", COLLECTOR);
+    for (variable, path) in [
+        (("OTEL_TRACES_SAMPLER", "always_on"), "OTEL_TRACES_SAMPLER"),
+        (
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            "OTEL_EXPORTER_OTLP_PROTOCOL",
+        ),
+        (
+            ("OTEL_EXPORTER_OTLP_HEADERS", "nonsense"),
+            "OTEL_EXPORTER_OTLP_HEADERS",
+        ),
+        (
+            ("AMENDS__TELEMETRY__OTLP__SAMPLE_RATIO", "2"),
+            "telemetry.otlp.sample_ratio",
+        ),
+        (
+            ("AMENDS__TELEMETRY__OTLP__ENDPOINT", "collector"),
+            "telemetry.otlp.endpoint",
+        ),
+    ] {
+        let found = problems("", &[endpoint, variable]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].0, path);
+    }
+    let found = problems("telemetry: { otlp: { service_name: x } }", &[]);
+    assert_eq!(found[0].0, "telemetry.otlp.endpoint");
 }
 
 #[test]

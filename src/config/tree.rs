@@ -95,6 +95,19 @@ impl Node {
         Ok(Self { content, origin })
     }
 
+    /// Whether there is something at `path`.
+    pub(super) fn has(&self, path: &[&str]) -> bool {
+        let Some((key, rest)) = path.split_first() else {
+            return !matches!(self.content, Content::Null);
+        };
+        let Content::Map(entries) = &self.content else {
+            return false;
+        };
+        entries
+            .iter()
+            .any(|(name, node)| is_same_name(name, key) && node.has(rest))
+    }
+
     /// Puts `value` where `path` says. Maps are made on the way; a map is merged key by key. A number
     /// is an item of a list: one that is there, or the next.
     pub(super) fn set(&mut self, path: &[String], value: Self) {

@@ -10,6 +10,8 @@ use super::Snapshot;
 use super::summary::Persisted;
 use crate::definition::Definition;
 use crate::saga::{InFlight, Saga, SagaId, Timestamp};
+use crate::telemetry::metrics::SagaMetrics;
+use crate::telemetry::traces::{TraceId, trace_id};
 
 /// A saga in memory.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub(super) struct Entry {
     pub(super) shard: u16,
     /// The shard's fence under this owner.
     pub(super) fence: i64,
+    /// What is counted of it.
+    pub(super) metrics: Arc<SagaMetrics>,
     /// Where it stands.
     pub(super) state: Mutex<EntryState>,
 }
@@ -51,6 +55,7 @@ impl Entry {
         definition: Arc<Definition>,
         shard: u16,
         fence: i64,
+        metrics: Arc<SagaMetrics>,
         saga: Arc<Saga>,
         persisted: Persisted,
     ) -> Arc<Self> {
@@ -69,8 +74,15 @@ impl Entry {
             definition,
             shard,
             fence,
+            metrics,
             state: Mutex::new(state),
         })
+    }
+
+    /// The id of its trace, for log lines.
+    pub(super) fn trace_id(&self) -> TraceId {
+        let saga = Arc::clone(&self.state.lock().durable);
+        trace_id(self.id, &saga.started)
     }
 
     /// What anybody outside may see of it.

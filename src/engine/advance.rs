@@ -10,9 +10,11 @@ use super::active::{Entry, EntryState};
 use super::audit::Told;
 use super::clock;
 use super::summary::{HORIZON_MS, Persisted, rest};
+use super::tally::Tally;
 use super::tenure::Tenure;
 use crate::saga::{Decision, InFlight, Input, Prepared, Rejection, Rest, Saga, decide};
 use crate::store::{self, AppendError, Appended, Receipt};
+use crate::telemetry::traces::trace_id;
 
 /// A decision that was given to the journal.
 pub(super) struct Submitted {
@@ -22,6 +24,8 @@ pub(super) struct Submitted {
     saga: Arc<Saga>,
     /// The calls that may leave when it is durable.
     calls: Vec<Prepared>,
+    /// What is counted when it is durable.
+    tally: Tally,
 }
 
 /// What belongs to a decision beside its events.
@@ -90,11 +94,14 @@ impl Tenure {
         } = decision;
         let saga = Arc::new(saga);
         let calls = self.calls_to_send(entry, state, &saga, requests);
+        let before = start.is_none().then_some(&*state.saga);
+        let tally = Tally::of(&events, before, &saga);
         if events.is_empty() {
             return Submitted {
                 receipt: None,
                 saga: Arc::clone(&state.saga),
                 calls,
+                tally,
             };
         }
         let persisted = Persisted::of(&saga, !state.flying.is_empty(), saga.updated_at);
@@ -137,6 +144,7 @@ impl Tenure {
             receipt: Some(receipt),
             saga,
             calls,
+            tally,
         }
     }
 
@@ -154,6 +162,7 @@ impl Tenure {
             receipt,
             saga,
             calls,
+            tally,
         } = submitted;
         let Some(receipt) = receipt else {
             let mut state = entry.state.lock();
@@ -173,6 +182,7 @@ impl Tenure {
             }
         };
         if let Appended::Written = appended {
+            self.count(entry, &saga, &tally);
             self.after_commit(entry, &saga);
         }
         let snapshot = Snapshot {
@@ -255,7 +265,14 @@ impl Tenure {
                     Ok(request) => calls.push(Prepared { call, request }),
                     Err(error) => {
                         // It rendered when it was decided, so the definition is not what it was.
-                        tracing::error!(saga_id = %entry.id, %error, "a request that was sent before cannot be rendered again");
+                        let step = entry.definition.step(call.step);
+                        tracing::error!(
+                            saga_id = %entry.id,
+                            trace_id = %trace_id(entry.id, &saga.started),
+                            step = step.map(|step| step.id.as_str()),
+                            %error,
+                            "a request that was sent before cannot be rendered again"
+                        );
                         state.flying.remove(&call);
                         self.set_aside(entry.id);
                     }
@@ -276,11 +293,11 @@ impl Tenure {
         match error {
             AppendError::Withdrawn | AppendError::Closed => {}
             AppendError::Fenced | AppendError::Clash => {
-                tracing::warn!(saga_id = %entry.id, %error, "another owner writes: this tenure ends");
+                tracing::warn!(saga_id = %entry.id, trace_id = %entry.trace_id(), %error, "another owner writes: this tenure ends");
                 self.ended.cancel();
             }
             AppendError::Rejected(_) => {
-                tracing::error!(saga_id = %entry.id, %error, "the database refuses this saga's events; it is set aside");
+                tracing::error!(saga_id = %entry.id, trace_id = %entry.trace_id(), %error, "the database refuses this saga's events; it is set aside");
                 self.set_aside(entry.id);
             }
         }

@@ -3,6 +3,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 
@@ -12,7 +13,9 @@ use super::tenure::Tenure;
 use crate::definition::model::StatusPattern;
 use crate::definition::request::Phase;
 use crate::dispatch::Attempt;
-use crate::saga::{Attempted, Input, Prepared, SagaId};
+use crate::saga::{Attempted, Input, Outcome, Prepared, SagaId};
+use crate::telemetry::metrics::AttemptOutcome;
+use crate::telemetry::traces::{AttemptSpan, TracedAttempt};
 
 impl Tenure {
     /// Carries calls out, each on a task of its own.
@@ -51,13 +54,20 @@ impl Tenure {
                 return;
             }
             let call = next.call;
-            let attempt = self.attempt(&entry, next);
+            let (attempt, span) = self.attempt(&entry, next);
+            let begun = Instant::now();
             let outcome = tokio::select! {
                 biased;
                 outcome = self.parts.dispatcher.call(&attempt, clock::now()) => outcome,
                 () = self.stopping().hard.cancelled() => return,
                 () = self.ended.cancelled() => return,
             };
+            span.ended(&outcome);
+            tell(&attempt, &entry, &outcome);
+            if let Some(participant) = entry.metrics.participant(call.step) {
+                let came_to = AttemptOutcome::of(&outcome);
+                participant.attempt_ended(call.phase, came_to, begun.elapsed());
+            }
             let input = Input::Attempt(Attempted {
                 step: call.step,
                 phase: call.phase,
@@ -82,8 +92,8 @@ impl Tenure {
         }
     }
 
-    /// What the dispatcher has to know of a call.
-    fn attempt(&self, entry: &Entry, prepared: Prepared) -> Attempt {
+    /// What the dispatcher has to know of a call, and the span that the call is traced by.
+    fn attempt(&self, entry: &Entry, prepared: Prepared) -> (Attempt, AttemptSpan) {
         let Prepared { call, request } = prepared;
         let definition = &entry.definition;
         let saga = Arc::clone(&entry.state.lock().saga);
@@ -104,24 +114,58 @@ impl Tenure {
         };
         let patterns =
             |patterns: Option<&Vec<StatusPattern>>| patterns.cloned().unwrap_or_default();
-        Attempt {
+        let reference = definition.reference();
+        let participant = action.map_or("", |action| action.participant.as_str());
+        let traced = TracedAttempt {
             saga: entry.id,
-            definition: definition.reference().into(),
-            step: step.map_or("", |step| step.id.as_str()).into(),
-            participant: action
-                .map_or("", |action| action.participant.as_str())
-                .into(),
+            definition: &reference,
+            step: step.map_or("", |step| step.id.as_str()),
+            participant,
+            phase: call.phase,
+            number: call.attempt,
+            held: Duration::ZERO,
+        };
+        let traces = &self.parts.traces;
+        let span = traces.attempt(&traces.of(entry.id, &saga.started), &traced);
+        let attempt = Attempt {
+            saga: entry.id,
+            step: traced.step.into(),
+            definition: reference.into(),
+            participant: participant.into(),
             phase: call.phase,
             number: call.attempt,
             action_outcome,
             fence: entry.fence,
-            traceparent: saga.started.traceparent.clone(),
-            tracestate: saga.started.tracestate.clone(),
+            traceparent: Some(span.traceparent.clone()),
+            tracestate: span.tracestate.clone(),
             timeout_ms,
             not_after,
             request,
             refuse_on: patterns(action.map(|action| &action.refuse_on)),
             retry_on: patterns(action.map(|action| &action.retry_on)),
-        }
+        };
+        (attempt, span)
     }
+}
+
+/// Tells of an attempt that came to nothing, for whoever looks closely. What the participant said
+/// stays out of it: it may be of its customers.
+fn tell(attempt: &Attempt, entry: &Entry, outcome: &Outcome) {
+    let (word, error) = match outcome {
+        Outcome::Succeeded { .. } => return,
+        Outcome::Refused(error) => ("refused", error),
+        Outcome::Transient { error, .. } => ("transient", error),
+        Outcome::Unknown(error) => ("unknown", error),
+    };
+    tracing::debug!(
+        saga_id = %attempt.saga,
+        trace_id = %entry.trace_id(),
+        step = &*attempt.step,
+        phase = attempt.phase.as_str(),
+        participant = &*attempt.participant,
+        attempt = attempt.number,
+        outcome = word,
+        code = error.code,
+        "an attempt did not succeed"
+    );
 }

@@ -27,6 +27,7 @@ pub(super) async fn own(parts: Arc<Parts>) {
         let journal = Journal::start(
             &parts.store,
             Arc::clone(&lease),
+            Arc::clone(&parts.metrics),
             &parts.stopping.tasks,
             ended.clone(),
         );
@@ -44,6 +45,7 @@ pub(super) async fn own(parts: Arc<Parts>) {
         if parts.stopping.stopped.is_cancelled() {
             give_back(&lease).await;
         } else {
+            parts.metrics.lease_lost();
             tracing::warn!("the lease was lost: everything in memory is dropped");
         }
         ended.cancel();

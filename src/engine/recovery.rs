@@ -93,7 +93,9 @@ impl Tenure {
     /// Puts a saga that was read into memory.
     pub(super) fn bring_in(&self, read: Read, fence: i64) -> Arc<Entry> {
         let Snapshot { definition, saga } = read.snapshot;
-        let entry = Entry::new(definition, read.shard, fence, saga, read.persisted);
+        let metrics = self.parts.metrics.sagas_of(&definition);
+        let (shard, persisted) = (read.shard, read.persisted);
+        let entry = Entry::new(definition, shard, fence, metrics, saga, persisted);
         self.active.insert(Arc::clone(&entry));
         entry
     }
@@ -103,14 +105,13 @@ impl Tenure {
     /// # Errors
     /// When the database goes away; nothing has changed then.
     pub(super) async fn take_over(&self, claimed: &[OwnedShard]) -> Result<(), StoreError> {
-        let unfinished = self
-            .parts
-            .store
-            .count_unfinished(&shards_of(claimed))
-            .await?;
+        let standing = self.parts.store.standing(&shards_of(claimed)).await?;
+        let unfinished = standing.unfinished();
         self.count_in(usize::try_from(unfinished).unwrap_or(usize::MAX));
+        self.standing.take_over(standing);
         self.take_in(claimed);
-        tracing::info!(shards = claimed.len(), unfinished, "took over");
+        let (shards, failed) = (claimed.len(), standing.failed);
+        tracing::info!(shards, unfinished, failed, "took over");
         Ok(())
     }
 
@@ -143,9 +144,11 @@ impl Tenure {
         let mut brought = 0;
         loop {
             let page = self.parts.store.due(shards, upper, after, PAGE).await?;
-            let Some(last) = page.last() else {
+            let Some((first, last)) = page.first().zip(page.last()) else {
+                self.backlog.read_up_to(None);
                 return Ok(brought);
             };
+            self.backlog.read_up_to(Some(first.wake_at));
             after = Some((last.wake_at, last.id));
             let ids: Vec<SagaId> = page.iter().map(|due| due.id).collect();
             brought += self.bring_in_page(ids).await?;
@@ -161,6 +164,8 @@ impl Tenure {
         let mut brought = 0;
         for stored in self.parts.store.load(&ids).await? {
             let (id, shard) = (stored.summary.id, stored.summary.shard);
+            let (status, overdue) = (stored.summary.status, stored.summary.overdue);
+            let definition = stored.summary.definition.clone();
             let Some(fence) = self.fence(shard) else {
                 continue;
             };
@@ -176,6 +181,8 @@ impl Tenure {
                     self.lease.set_aside(id, &error.to_string()).await?;
                     self.set_aside(id);
                     self.count_out();
+                    self.standing.set_aside(status, overdue);
+                    self.parts.metrics.saga_unreadable(&definition);
                 }
             }
         }
@@ -185,13 +192,14 @@ impl Tenure {
     /// Lets a saga that came into memory go on: its calls are sent again, its times are watched.
     fn resume(self: &Arc<Self>, entry: &Arc<Entry>) {
         let now = clock::now();
-        let (due, active) = {
+        let (due, active, since) = {
             let mut state = entry.state.lock();
             let next = state.saga.next_time();
             let active = rest(&state.saga, false) == Rest::Active;
             self.timers.set(entry.id, state.timer, next);
             state.timer = next;
-            (next.is_some_and(|time| time <= now), active)
+            let due = next.filter(|time| *time <= now);
+            (due.is_some(), active, due.unwrap_or(state.saga.updated_at))
         };
         if !due && !active {
             return;
@@ -199,11 +207,13 @@ impl Tenure {
         let tenure = Arc::clone(self);
         let entry = Arc::clone(entry);
         self.spawn_for(entry.id, async move {
+            let place = tenure.backlog.enter(since);
             let permit = tokio::select! {
                 permit = Arc::clone(&tenure.resuming).acquire_owned() => permit,
                 () = tenure.stopping().draining.cancelled() => return,
                 () = tenure.ended.cancelled() => return,
             };
+            drop(place);
             tenure.wake(&entry).await;
             drop(permit);
         });

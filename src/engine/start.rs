@@ -55,7 +55,9 @@ impl Engine {
         };
         let begun = Arc::new(decision.saga.clone());
         let persisted = Persisted::of(&begun, true, begun.created_at);
-        let entry = Entry::new(definition, owned.shard, owned.fence, begun, persisted);
+        let metrics = self.parts.metrics.sagas_of(&definition);
+        let (shard, fence) = (owned.shard, owned.fence);
+        let entry = Entry::new(definition, shard, fence, metrics, begun, persisted);
         let (tell, told) = oneshot::channel();
         let task = make_durable(
             Arc::clone(&tenure),

@@ -11,6 +11,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::active::Active;
+use super::backlog::Backlog;
+use super::standing::Standing;
 use super::timers::Timers;
 use super::{Parts, Stopping};
 use crate::saga::SagaId;
@@ -39,6 +41,10 @@ pub(super) struct Tenure {
     pub(super) resuming: Arc<Semaphore>,
     /// Sagas that running or compensating here, in memory or not: what admission counts.
     pub(super) unfinished: AtomicUsize,
+    /// How many sagas stand where, in memory or not.
+    pub(super) standing: Standing,
+    /// The sagas that could go on and have to wait their turn.
+    pub(super) backlog: Backlog,
     shards: RwLock<BTreeMap<u16, i64>>,
     next_shard: AtomicUsize,
     aside: Mutex<HashSet<SagaId>>,
@@ -62,6 +68,8 @@ impl Tenure {
             ended,
             resuming: Arc::new(Semaphore::new(RESUMED_AT_ONCE_MAX)),
             unfinished: AtomicUsize::new(0),
+            standing: Standing::default(),
+            backlog: Backlog::default(),
             shards: RwLock::default(),
             next_shard: AtomicUsize::new(0),
             aside: Mutex::default(),

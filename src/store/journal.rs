@@ -24,7 +24,7 @@ mod writer;
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -35,6 +35,7 @@ use tokio_util::task::TaskTracker;
 use super::{AuditRecord, Failure, Lease, Store, StoreError};
 use crate::saga::id::{SagaId, Timestamp};
 use crate::saga::outcome::Status;
+use crate::telemetry::Metrics;
 use writer::Writer;
 
 /// A transition of one saga, with what changes beside it.
@@ -194,11 +195,12 @@ impl Journal {
     pub fn start(
         store: &Store,
         lease: Arc<Lease>,
+        metrics: Arc<Metrics>,
         tracker: &TaskTracker,
         stop: CancellationToken,
     ) -> Self {
         let shared = Arc::new(Shared::default());
-        let writer = Writer::new(Arc::clone(&shared), store.clone(), lease, stop);
+        let writer = Writer::new(Arc::clone(&shared), store.clone(), lease, metrics, stop);
         let tracked = tracker.token();
         let closer = Arc::clone(&shared);
         let run = move || {
@@ -248,6 +250,26 @@ impl Journal {
         self.shared.pending.load(Ordering::Relaxed)
     }
 
+    /// When the entry that has been waiting longest was made.
+    #[must_use]
+    pub fn waiting_since(&self) -> Option<Timestamp> {
+        let committing = self.shared.committing_since.load(Ordering::Relaxed);
+        if committing != NOTHING {
+            return Some(Timestamp(committing));
+        }
+        let queue = self.shared.queue();
+        queue
+            .waiting
+            .front()
+            .map(|pending| pending.entry.transition.at)
+    }
+
+    /// Whether it takes nothing any more, whatever the reason.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.queue().closed.is_some()
+    }
+
     /// What has been written since the start.
     #[must_use]
     pub fn counters(&self) -> Counters {
@@ -277,7 +299,7 @@ struct Pending {
 impl Pending {
     fn tell(self, outcome: Result<Appended, AppendError>) {
         if self.answer.send(outcome).is_err() {
-            tracing::trace!(saga = %self.entry.saga, "nobody waits for this entry");
+            tracing::trace!(saga_id = %self.entry.saga, "nobody waits for this entry");
         }
     }
 
@@ -295,12 +317,17 @@ struct Queue {
     closed: Option<AppendError>,
 }
 
+/// No batch is under way.
+const NOTHING: i64 = i64::MIN;
+
 /// What the handles and the writer share.
 #[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
     wake: Notify,
     pending: AtomicUsize,
+    /// When the first entry of the batch under way was made; `NOTHING` between batches.
+    committing_since: AtomicI64,
     commits: AtomicU64,
     rows: AtomicU64,
     events: AtomicU64,
@@ -314,6 +341,7 @@ impl Default for Shared {
             queue: Mutex::default(),
             wake: Notify::new(),
             pending: AtomicUsize::new(0),
+            committing_since: AtomicI64::new(NOTHING),
             commits: AtomicU64::new(0),
             rows: AtomicU64::new(0),
             events: AtomicU64::new(0),

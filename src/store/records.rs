@@ -166,7 +166,8 @@ fn labels(row: &QueryResult) -> Result<BTreeMap<String, String>, StoreError> {
     }
 }
 
-fn status(row: &QueryResult) -> Result<Status, StoreError> {
+/// The column `status`.
+pub(super) fn status(row: &QueryResult) -> Result<Status, StoreError> {
     let word = text(row, "status")?;
     Status::ALL
         .into_iter()

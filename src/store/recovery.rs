@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use sea_orm::{ConnectionTrait, Value};
 use uuid::Uuid;
 
-use super::dialect::{column, marks, signed};
-use super::records::SUMMARY_COLUMNS;
+use super::dialect::{column, marks, number, signed};
+use super::records::{SUMMARY_COLUMNS, status};
 use super::{Backend, DueSaga, Store, StoreError, StoredSaga, StoredTransition, SummaryRow};
 use crate::saga::id::{SagaId, Timestamp};
+use crate::saga::outcome::Status;
+use crate::telemetry::metrics::SagasStanding;
 
 impl Store {
     /// Sagas of these shards whose `wake_at` lies before `before`, the longest waiting first; give
@@ -131,30 +133,42 @@ impl Store {
             .collect())
     }
 
-    /// How many sagas of these shards are running or compensating.
+    /// How many sagas of these shards are not final, and where they stand. Only their own rows are
+    /// looked at, however many sagas have finished.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the database is away.
-    pub async fn count_unfinished(&self, shards: &[u16]) -> Result<u64, StoreError> {
+    pub async fn standing(&self, shards: &[u16]) -> Result<SagasStanding, StoreError> {
+        let mut standing = SagasStanding::default();
         if shards.is_empty() {
-            return Ok(0);
+            return Ok(standing);
         }
         let sql = format!(
-            "SELECT COUNT(*) AS unfinished FROM sagas \
-             WHERE status IN ('running', 'compensating') AND shard IN ({})",
+            "SELECT status, overdue, COUNT(*) AS sagas FROM sagas \
+             WHERE status IN ('running', 'compensating', 'failed') AND shard IN ({}) \
+             GROUP BY status, overdue",
             marks(shards.len())
         );
         let values = shards
             .iter()
             .map(|shard| Value::from(i32::from(*shard)))
             .collect();
-        match self
+        let rows = self
             .db
-            .query_one(self.backend.statement(&sql, values))
-            .await?
-        {
-            Some(row) => super::dialect::number(&row, "unfinished"),
-            None => Ok(0),
+            .query_all(self.backend.statement(&sql, values))
+            .await?;
+        for row in &rows {
+            let sagas: u64 = number(row, "sagas")?;
+            match status(row)? {
+                Status::Running => standing.running += sagas,
+                Status::Compensating => standing.compensating += sagas,
+                Status::Failed => standing.failed += sagas,
+                Status::Completed | Status::Compensated => continue,
+            }
+            if column(row, "overdue")? {
+                standing.overdue += sagas;
+            }
         }
+        Ok(standing)
     }
 }

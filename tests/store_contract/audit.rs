@@ -162,7 +162,7 @@ async fn a_bad_entry_leaves_no_row(bed: Arc<Bed>) {
     let too_long = bed.kind != crate::bed::Kind::Sqlite;
     let expected: &[usize] = if too_long { &[7, 20, 50] } else { &[7, 50] };
     assert_eq!(refused, expected);
-    let written = bed.store.count_unfinished(&[0]).await.unwrap();
+    let written = bed.store.standing(&[0]).await.unwrap().unfinished();
     assert_eq!(told(&bed.store).await.len() as u64, written);
 }
 

@@ -12,6 +12,7 @@ use amends::store::{
     AppendError, Appended, DatabaseSettings, Entry, Journal, Lease, ReplicaInfo, StartKey,
     StartRecord, Store, SummaryWrite, Transition,
 };
+use amends::telemetry::Metrics;
 use futures_util::FutureExt;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use tokio_util::sync::CancellationToken;
@@ -219,6 +220,10 @@ pub(crate) fn transition(n: u32, seq: u64, count: u32) -> Transition {
     }
 }
 
+pub(crate) fn metrics() -> Arc<Metrics> {
+    Arc::new(Metrics::new([]).unwrap())
+}
+
 impl Bed {
     pub(crate) async fn lease(&self, n: u128, lease_ms: u64) -> Arc<Lease> {
         Arc::new(
@@ -233,6 +238,7 @@ impl Bed {
         Journal::start(
             &self.store,
             Arc::clone(lease),
+            metrics(),
             &self.tracker,
             self.stop.child_token(),
         )

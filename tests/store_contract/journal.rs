@@ -87,8 +87,11 @@ async fn a_thousand_at_once_share_commits(bed: Arc<Bed>) {
     assert_eq!((counters.events, counters.rows), (1500, 3000));
     assert!(counters.commits < 100, "{counters:?}");
     assert_eq!(journal.pending(), 0);
-    assert_eq!(bed.store.count_unfinished(&[0, 1]).await.unwrap(), 1500);
-    assert_eq!(bed.store.count_unfinished(&[1]).await.unwrap(), 0);
+    assert_eq!(
+        bed.store.standing(&[0, 1]).await.unwrap().unfinished(),
+        1500
+    );
+    assert_eq!(bed.store.standing(&[1]).await.unwrap().unfinished(), 0);
 }
 
 async fn a_key_starts_one_saga(bed: Arc<Bed>) {
@@ -138,7 +141,7 @@ async fn two_starts_with_a_key_at_once_make_one(bed: Arc<Bed>) {
             .iter()
             .all(|outcome| *outcome.as_ref().unwrap() == seen)
     );
-    assert_eq!(bed.store.count_unfinished(&[0]).await.unwrap(), 1);
+    assert_eq!(bed.store.standing(&[0]).await.unwrap().unfinished(), 1);
 }
 
 async fn keys_differ_by_case_and_blanks(bed: Arc<Bed>) {
@@ -169,7 +172,7 @@ async fn a_bad_row_fails_alone(bed: Arc<Bed>) {
         2
     );
     assert_eq!(bed.store.summary(saga(77)).await.unwrap(), None);
-    assert_eq!(bed.store.count_unfinished(&[0]).await.unwrap(), 200);
+    assert_eq!(bed.store.standing(&[0]).await.unwrap().unfinished(), 200);
     assert!(*journal.available().borrow());
 }
 

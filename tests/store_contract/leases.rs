@@ -124,7 +124,7 @@ async fn a_takeover_and_a_writer_race_and_nothing_slips_through(bed: Arc<Bed>) {
             tokio::task::yield_now().await;
         }
         let taken = take_over(&second).await;
-        let seen = bed.store.count_unfinished(&[0]).await.unwrap();
+        let seen = bed.store.standing(&[0]).await.unwrap().unfinished();
         (taken, seen)
     };
     let (written, (taken, seen)) = tokio::join!(writing, taking);
@@ -135,7 +135,7 @@ async fn a_takeover_and_a_writer_race_and_nothing_slips_through(bed: Arc<Bed>) {
         seen,
         "all that was written was there at the takeover"
     );
-    assert_eq!(bed.store.count_unfinished(&[0]).await.unwrap(), seen);
+    assert_eq!(bed.store.standing(&[0]).await.unwrap().unfinished(), seen);
 }
 
 async fn released_shards_are_free_at_once(bed: Arc<Bed>) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use amends::store::{AppendError, Appended, Journal, Store};
 use sea_orm::ConnectionTrait;
 
-use crate::bed::{Bed, append_all, connect, info, replica, saga, start, step, write_all};
+use crate::bed::{Bed, append_all, connect, info, metrics, replica, saga, start, step, write_all};
 use crate::proxy::Proxy;
 
 crate::contract! {
@@ -29,7 +29,13 @@ async fn journal_through(bed: &Bed) -> (Proxy, Store, Journal) {
             .unwrap(),
     );
     lease.claim().await.unwrap();
-    let journal = Journal::start(&store, lease, &bed.tracker, bed.stop.child_token());
+    let journal = Journal::start(
+        &store,
+        lease,
+        metrics(),
+        &bed.tracker,
+        bed.stop.child_token(),
+    );
     (proxy, store, journal)
 }
 
@@ -54,7 +60,7 @@ async fn what_was_appended_while_it_was_away_is_written(bed: Arc<Bed>) {
         assert_eq!(receipt.await.unwrap(), Appended::Written);
     }
     wait_available(&journal, true).await;
-    assert_eq!(bed.store.count_unfinished(&[0]).await.unwrap(), 51);
+    assert_eq!(bed.store.standing(&[0]).await.unwrap().unfinished(), 51);
     store.ping().await.unwrap();
     store.close().await.unwrap();
 }
@@ -144,6 +150,6 @@ async fn a_killed_journal_session_is_replaced(bed: Arc<Bed>) {
             .iter()
             .all(|outcome| matches!(outcome, Ok(Appended::Written)))
     );
-    assert_eq!(bed.store.count_unfinished(&[0]).await.unwrap(), 3);
+    assert_eq!(bed.store.standing(&[0]).await.unwrap().unfinished(), 3);
     raw.close().await.unwrap();
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sea_orm::DatabaseConnection;
 use tokio_util::sync::CancellationToken;
@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::batch;
 use super::commit::{CommitError, Done};
 use super::lookup::{self, Seen};
-use super::{AppendError, Appended, Pending, Shared, postgres, rows, sqlite};
+use super::{AppendError, Appended, NOTHING, Pending, Shared, postgres, rows, sqlite};
 use crate::saga::id::SagaId;
 use crate::store::{Backend, Lease, Store, StoreError};
+use crate::telemetry::Metrics;
 
 /// How long a commit may take before its connection counts as dead.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -43,6 +44,7 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     store: Store,
     lease: Arc<Lease>,
+    metrics: Arc<Metrics>,
     stop: CancellationToken,
     /// The journal's own connection; none before the first commit and after a failure.
     connection: Option<DatabaseConnection>,
@@ -56,12 +58,14 @@ impl Writer {
         shared: Arc<Shared>,
         store: Store,
         lease: Arc<Lease>,
+        metrics: Arc<Metrics>,
         stop: CancellationToken,
     ) -> Self {
         Self {
             shared,
             store,
             lease,
+            metrics,
             stop,
             connection: None,
             written: Vec::new(),
@@ -79,7 +83,11 @@ impl Writer {
             }
             if !batch.is_empty() {
                 self.shared.batches.fetch_add(1, Ordering::Relaxed);
-                if self.write(batch).await == Flow::End {
+                let flow = self.write(batch).await;
+                self.shared
+                    .committing_since
+                    .store(NOTHING, Ordering::Relaxed);
+                if flow == Flow::End {
                     break;
                 }
             } else if self.stop.is_cancelled() {
@@ -102,6 +110,10 @@ impl Writer {
     fn take(&self) -> Vec<Pending> {
         let mut queue = self.shared.queue();
         let length = batch::length(queue.waiting.iter());
+        if let Some(first) = queue.waiting.front() {
+            let since = first.entry.transition.at.0;
+            self.shared.committing_since.store(since, Ordering::Relaxed);
+        }
         queue.waiting.drain(..length).collect()
     }
 
@@ -152,10 +164,14 @@ impl Writer {
         let mut uncertain = false;
         loop {
             self.drop_withdrawn(part, uncertain);
+            let begun = Instant::now();
             let outcome = self.try_commit(part, uncertain).await;
             let error = match outcome {
                 Ok(done) => {
                     self.set_available(true);
+                    if done.rows > 0 {
+                        self.metrics.committed(done.events, begun.elapsed());
+                    }
                     return Verdict::Done(done);
                 }
                 Err(CommitError::Fenced) => return Verdict::Fenced,
@@ -275,7 +291,7 @@ impl Writer {
             };
             tracing::error!(
                 error = &*error as &dyn std::error::Error,
-                %saga,
+                saga_id = %saga,
                 seq = place.1,
                 "an entry could not be written"
             );

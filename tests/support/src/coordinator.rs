@@ -26,6 +26,8 @@ pub struct Settings {
     pub participants: Vec<(String, String)>,
     /// More keys, each with its path: `engine.lease`.
     pub keys: Vec<(String, String)>,
+    /// More variables of its environment, by their whole names.
+    pub variables: Vec<(String, String)>,
     /// More arguments after `serve`.
     pub arguments: Vec<String>,
 }
@@ -40,6 +42,7 @@ impl Settings {
             sagas: sagas.to_owned(),
             participants: Vec::new(),
             keys: Vec::new(),
+            variables: Vec::new(),
             arguments: Vec::new(),
         }
     }
@@ -55,6 +58,13 @@ impl Settings {
     #[must_use]
     pub fn key(mut self, path: &str, value: impl Into<String>) -> Self {
         self.keys.push((path.to_owned(), value.into()));
+        self
+    }
+
+    /// With another variable in its environment: `OTEL_SERVICE_NAME`.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
         self
     }
 
@@ -83,6 +93,7 @@ impl Settings {
                 .iter()
                 .map(|(path, value)| (variable(path), value.clone())),
         );
+        environment.extend(self.variables.iter().cloned());
         environment
     }
 }
@@ -227,6 +238,16 @@ impl Coordinator {
         format!("http://127.0.0.1:{}{path}", self.management)
     }
 
+    /// What its management port answers, and with which status.
+    ///
+    /// # Errors
+    /// When nothing was answered.
+    pub async fn management(&self, path: &str) -> reqwest::Result<(u16, String)> {
+        let request = self.api().client().get(self.management_url(path));
+        let answer = request.timeout(Duration::from_secs(10)).send().await?;
+        Ok((answer.status().as_u16(), answer.text().await?))
+    }
+
     /// All that it wrote so far.
     #[must_use]
     pub fn log(&self) -> String {
@@ -303,7 +324,7 @@ fn launch(
     let errors = file.try_clone().expect("a log file");
     let inherited = std::env::vars_os().filter(|(name, _)| {
         let name = name.to_string_lossy();
-        !name.starts_with("AMENDS_") && name != "DATABASE_URL"
+        !name.starts_with("AMENDS_") && !name.starts_with("OTEL_") && name != "DATABASE_URL"
     });
     Command::new(&settings.binary)
         .arg("serve")
