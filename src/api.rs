@@ -4,6 +4,7 @@
 mod accept;
 pub mod access;
 mod answer;
+mod audit;
 mod body;
 mod commands;
 mod definitions;

@@ -5,6 +5,7 @@
 
 mod act;
 mod arguments;
+mod audit;
 mod check;
 mod client;
 mod coordinator;
@@ -84,6 +85,7 @@ fn runtime(command: &Command) -> Result<tokio::runtime::Runtime, CliError> {
         | Command::Resolve(_)
         | Command::Signal(_)
         | Command::Definitions(_)
+        | Command::Audit(_)
         | Command::Graph(_) => tokio::runtime::Builder::new_current_thread(),
     };
     builder
@@ -111,6 +113,7 @@ async fn run(command: Command) -> Result<Verdict, CliError> {
         Command::Resolve(resolve) => act::resolve(resolve, output).await,
         Command::Signal(signal) => act::signal(signal, output).await,
         Command::Definitions(definitions) => definitions::run(definitions.command, output).await,
+        Command::Audit(audit) => audit::run(audit, output).await,
         Command::Graph(graph) => graph::run(graph, output).await,
     }
 }

@@ -13,9 +13,11 @@ mod calls;
 pub mod catalogue;
 pub mod clock;
 mod drain;
+mod guards;
 mod inputs;
 mod lifecycle;
 mod ownership;
+mod parked;
 mod recovery;
 mod standing;
 mod start;
@@ -302,15 +304,14 @@ impl Engine {
             watchers: Watchers::default(),
             database_up: AtomicBool::new(true),
         });
-        parts
-            .stopping
-            .tasks
-            .spawn(ownership::own(Arc::clone(&parts)));
-        parts
-            .stopping
-            .tasks
-            .spawn(follow_publications(Arc::clone(&parts)));
-        parts.stopping.tasks.spawn(vitals::beat(Arc::clone(&parts)));
+        let tasks = &parts.stopping.tasks;
+        for gate in parts.dispatcher.gates() {
+            let stop = parts.stopping.stopped.child_token();
+            tasks.spawn(Arc::clone(gate).keep_time(stop));
+        }
+        tasks.spawn(ownership::own(Arc::clone(&parts)));
+        tasks.spawn(vitals::beat(Arc::clone(&parts)));
+        tasks.spawn(follow_publications(Arc::clone(&parts)));
         Self { parts }
     }
 
@@ -332,7 +333,16 @@ impl Engine {
     /// included.
     #[must_use]
     pub fn guards(&self) -> Vec<GuardReading> {
-        self.parts.dispatcher.guards().collect()
+        let tenure = self.parts.tenure();
+        let mut readings: Vec<GuardReading> = self.parts.dispatcher.guards().collect();
+        for reading in &mut readings {
+            for (guard, waiting) in &mut reading.waiting {
+                let parked = tenure.as_ref().map(|tenure| &tenure.parked);
+                *waiting +=
+                    parked.map_or(0, |parked| parked.waiting_for(&reading.participant, *guard));
+            }
+        }
+        readings
     }
 
     /// The longest that an attempt at a participant may take where the step does not say.

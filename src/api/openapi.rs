@@ -23,7 +23,7 @@ use utoipa::openapi::OpenApi as Document;
 use complete::Complete;
 
 use super::access::Anyone;
-use super::{commands, definitions, explain, journal, publish, sagas, start};
+use super::{audit, commands, definitions, explain, journal, publish, sagas, start};
 
 /// What the document is made of. Every handler of the API is named here.
 #[derive(OpenApi)]
@@ -38,6 +38,7 @@ use super::{commands, definitions, explain, journal, publish, sagas, start};
         (name = "sagas", description = "Starting sagas and looking at them."),
         (name = "commands", description = "Changing sagas: what an operator asks of one, and signals."),
         (name = "definitions", description = "What sagas are started from."),
+        (name = "audit", description = "Who did what."),
         (name = "description", description = "The API, described."),
     ),
     paths(
@@ -61,6 +62,7 @@ use super::{commands, definitions, explain, journal, publish, sagas, start};
         publish::publish,
         publish::pause,
         publish::resume,
+        audit::list,
         document,
     ),
     modifiers(&Complete),

@@ -285,5 +285,5 @@ async fn make_durable(
     }
     let Some(last) = calls.pop() else { return };
     tenure.send(&entry, calls);
-    tenure.carry_out(entry, last).await;
+    tenure.carry_out(entry, last, None).await;
 }

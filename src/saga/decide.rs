@@ -42,6 +42,9 @@ pub struct Prepared {
     pub call: InFlight,
     /// What it asks.
     pub request: Request,
+    /// Whether the owner of the saga before this one may have sent it; never so for an attempt that
+    /// begins with a decision.
+    pub sent: bool,
 }
 
 /// The start of a saga.
@@ -195,6 +198,7 @@ impl Deciding<'_> {
                 attempt,
             },
             request,
+            sent: false,
         });
     }
 

@@ -64,6 +64,7 @@ problems! {
         VersionConflict
     ];
     PauseDefinition: BODY READ [DefinitionNotFound];
+    ListAudit: QUERY READ [BadRequest];
     CheckDefinition: [BadRequest MalformedJson PayloadTooLarge UnsupportedMediaType];
 }
 
