@@ -84,8 +84,8 @@ fn runtime(command: &Command) -> Result<tokio::runtime::Runtime, CliError> {
         | Command::Retry(_)
         | Command::Resolve(_)
         | Command::Signal(_)
-        | Command::Audit(_)
         | Command::Definitions(_)
+        | Command::Audit(_)
         | Command::Graph(_) => tokio::runtime::Builder::new_current_thread(),
     };
     builder
@@ -112,8 +112,8 @@ async fn run(command: Command) -> Result<Verdict, CliError> {
         Command::Retry(saga) => act::plain("retry", saga, output).await,
         Command::Resolve(resolve) => act::resolve(resolve, output).await,
         Command::Signal(signal) => act::signal(signal, output).await,
-        Command::Audit(audit) => audit::run(audit, output).await,
         Command::Definitions(definitions) => definitions::run(definitions.command, output).await,
+        Command::Audit(audit) => audit::run(audit, output).await,
         Command::Graph(graph) => graph::run(graph, output).await,
     }
 }

@@ -312,6 +312,7 @@ impl Engine {
         tasks.spawn(ownership::own(Arc::clone(&parts)));
         tasks.spawn(follow_publications(Arc::clone(&parts)));
         tasks.spawn(vitals::beat(Arc::clone(&parts)));
+        tasks.spawn(follow_publications(Arc::clone(&parts)));
         Self { parts }
     }
 

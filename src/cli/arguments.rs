@@ -81,15 +81,15 @@ pub(super) enum Command {
         approved --payload '{\"by\": \"ann\"}'"
     )]
     Signal(Signal),
+    /// List, publish, pause and resume definitions.
+    #[command(after_help = "Example:\n    amends definitions publish sagas/*.yaml")]
+    Definitions(Definitions),
     /// Show who did what, newest first.
     #[command(
         after_help = "Examples:\n    amends audit --actor ann --action SAGA_CANCELLED\n    \
         amends audit --from 2026-11-01T00:00:00Z --to 2026-12-01T00:00:00Z --csv > november.csv"
     )]
     Audit(Audit),
-    /// List, publish, pause and resume definitions.
-    #[command(after_help = "Example:\n    amends definitions publish sagas/*.yaml")]
-    Definitions(Definitions),
     /// Draw the steps of a definition.
     #[command(
         after_help = "Example:\n    amends graph sagas/travel_booking.yaml --format svg > t.svg"

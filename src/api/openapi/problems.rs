@@ -56,7 +56,6 @@ problems! {
     Resolve: SAGA BODY CHANGE [JournalUnreadable StepNotFound NotResolvable];
     Signal: SAGA BODY CHANGE [JournalUnreadable AlreadyFinished SignalUnknown TooManySignals];
     ListDefinitions: QUERY [];
-    ListAudit: QUERY READ [BadRequest];
     GetDefinition: READ [DefinitionNotFound];
     GetVersion: READ [BadRequest DefinitionNotFound];
     GetGraph: QUERY READ [BadRequest DefinitionNotFound];
@@ -65,6 +64,7 @@ problems! {
         VersionConflict
     ];
     PauseDefinition: BODY READ [DefinitionNotFound];
+    ListAudit: QUERY READ [BadRequest];
     CheckDefinition: [BadRequest MalformedJson PayloadTooLarge UnsupportedMediaType];
 }
 
