@@ -1,8 +1,10 @@
 //! The HTTP API: handlers that parse, call the engine or the store's queries, and answer.
 //! It knows no brokers and nothing of how the journal is written.
 
+mod accept;
 pub mod access;
 mod answer;
+mod audit;
 mod body;
 mod commands;
 mod definitions;

@@ -5,6 +5,7 @@
 
 mod act;
 mod arguments;
+mod audit;
 mod check;
 mod client;
 mod coordinator;
@@ -79,6 +80,7 @@ fn runtime(command: &Command) -> Result<tokio::runtime::Runtime, CliError> {
         | Command::Retry(_)
         | Command::Resolve(_)
         | Command::Signal(_)
+        | Command::Audit(_)
         | Command::Graph(_) => tokio::runtime::Builder::new_current_thread(),
     };
     builder
@@ -104,6 +106,7 @@ async fn run(command: Command) -> Result<Verdict, CliError> {
         Command::Retry(saga) => act::plain("retry", saga, output).await,
         Command::Resolve(resolve) => act::resolve(resolve, output).await,
         Command::Signal(signal) => act::signal(signal, output).await,
+        Command::Audit(audit) => audit::run(audit, output).await,
         Command::Graph(graph) => graph::run(graph, output).await,
     }
 }

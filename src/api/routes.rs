@@ -13,7 +13,7 @@ use actix_web::{
 use super::access::{Access, Admits, admit};
 use super::edge::not_found;
 use super::error::{ApiError, ErrorCode};
-use super::{commands, definitions, docs, openapi, sagas, start};
+use super::{audit, commands, definitions, docs, openapi, sagas, start};
 use crate::telemetry::{Metrics, metrics};
 
 /// What begins the path of nearly every route.
@@ -76,6 +76,7 @@ pub fn table() -> Vec<Endpoint> {
             "/api/v1/definitions/{name}/versions/{version}",
             definitions::version,
         ),
+        endpoint(Get, "/api/v1/audit", audit::list),
         endpoint(Get, "/api/v1/openapi.json", openapi::document),
         endpoint(Get, "/docs", docs::door),
         endpoint(Get, "/docs/{file:.*}", docs::file),

@@ -1,9 +1,13 @@
 //! The command line, as clap reads it.
 
+mod audit;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(super) use audit::Audit;
 
 /// A saga coordinator: every saga completes, or makes amends.
 #[derive(Debug, Parser)]
@@ -72,6 +76,12 @@ pub(super) enum Command {
         approved --payload '{\"by\": \"ann\"}'"
     )]
     Signal(Signal),
+    /// Show who did what, newest first.
+    #[command(
+        after_help = "Examples:\n    amends audit --actor ann --action SAGA_CANCELLED\n    \
+        amends audit --from 2026-11-01T00:00:00Z --to 2026-12-01T00:00:00Z --csv > november.csv"
+    )]
+    Audit(Audit),
     /// Draw the steps of a definition.
     #[command(
         after_help = "Example:\n    amends graph sagas/travel_booking.yaml --format svg > t.svg"
@@ -436,6 +446,10 @@ mod tests {
             "retry ID",
             "resolve ID STEP --outcome skipped --note N --output {}",
             "signal ID NAME --payload 1",
+            "audit",
+            "audit --saga ID --actor a --action A --action B --from T --to T --limit 5 --json",
+            "audit --csv --limit 500 --cursor 1.2",
+            "audit --ndjson",
             "graph order --format json",
             "graph order",
         ];
@@ -452,6 +466,9 @@ mod tests {
             "list --certificate c.pem",
             "list --certificate-key k.pem",
             "list --limit 501",
+            "audit --limit 0",
+            "audit --csv --json",
+            "audit --csv --ndjson",
             "resolve ID STEP --outcome done --note N",
             "resolve ID STEP --outcome skipped",
             "start",

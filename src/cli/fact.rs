@@ -81,6 +81,19 @@ pub(super) struct StepView {
     pub(super) error: Option<Reason>,
 }
 
+/// An entry of the audit.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct AuditView {
+    pub(super) at: DateTime<Utc>,
+    pub(super) actor: String,
+    pub(super) action: String,
+    pub(super) saga: Option<String>,
+    pub(super) definition: Option<String>,
+    pub(super) step: Option<String>,
+    pub(super) detail: serde_json::Map<String, Value>,
+    pub(super) remote: Option<String>,
+}
+
 /// A page of a list.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Page<T> {

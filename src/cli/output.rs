@@ -85,6 +85,18 @@ impl Output {
         })
     }
 
+    /// Hands bytes on as they are.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        let written = self.to.write_all(bytes).and_then(|()| self.to.flush());
+        written.map_err(|error| {
+            if error.kind() == ErrorKind::BrokenPipe {
+                CliError::OutputClosed
+            } else {
+                CliError::io("the output", error)
+            }
+        })
+    }
+
     /// Prints JSON over several lines.
     pub(super) fn json(&mut self, value: &impl Serialize) -> Result<(), CliError> {
         self.line(serde_json::to_string_pretty(value).unwrap_or_default())

@@ -13,6 +13,7 @@ use support::database::{Kind, TestDatabase};
 use support::definitions::Definitions;
 use support::scripted::{Reply, Scripted};
 
+mod audit;
 mod changing;
 mod definitions;
 mod reading;
@@ -98,6 +99,11 @@ struct Scene {
 }
 
 async fn scene(kind: Kind) -> Scene {
+    scene_with(kind, &[]).await
+}
+
+/// The same with more definitions.
+async fn scene_with(kind: Kind, more: &[&'static str]) -> Scene {
     let switch = Arc::new(AtomicU16::new(409));
     let switched = Arc::clone(&switch);
     let probe = Scripted::start(move |asked| {
@@ -108,7 +114,8 @@ async fn scene(kind: Kind) -> Scene {
         Reply::json(status, &json!({ "ok": true }))
     });
     let database = TestDatabase::fresh(kind);
-    let all = [QUICK, REFUSED, WAITING, PAST, DOUBT, STUCK, LATE];
+    let mut all = vec![QUICK, REFUSED, WAITING, PAST, DOUBT, STUCK, LATE];
+    all.extend(more);
     let definitions = Definitions::of(&all);
     let binary = env!("CARGO_BIN_EXE_amends");
     let settings = Settings::new(binary, database.url(), definitions.path())

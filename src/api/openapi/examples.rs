@@ -109,6 +109,21 @@ pub(in crate::api) fn event() -> Value {
     })
 }
 
+/// An entry of the audit.
+pub(in crate::api) fn audit_entry() -> Value {
+    json!({
+        "seq": 1042,
+        "at": "2026-11-21T09:30:00.120Z",
+        "actor": "ann",
+        "action": "SAGA_CANCELLED",
+        "saga": SAGA,
+        "definition": "order_fulfilment/1",
+        "step": null,
+        "detail": { "reason": "The customer changed their mind." },
+        "remote": "10.0.0.7",
+    })
+}
+
 /// A problem.
 pub(in crate::api) fn problem() -> Value {
     json!({

@@ -58,6 +58,7 @@ problems! {
     ListDefinitions: QUERY [];
     GetDefinition: [DefinitionNotFound];
     GetVersion: [BadRequest DefinitionNotFound];
+    ListAudit: QUERY READ [BadRequest];
     CheckDefinition: [BadRequest MalformedJson PayloadTooLarge UnsupportedMediaType];
 }
 

@@ -5,6 +5,7 @@
 //! where a test could not go on.
 
 pub mod api;
+pub mod audit;
 pub mod collector;
 pub mod coordinator;
 pub mod database;
