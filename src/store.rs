@@ -29,7 +29,7 @@ use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 
 pub use audit::{AuditAction, AuditActions, AuditCursor, AuditEntry, AuditFilter};
 pub use audit::{AuditPolicy, AuditRecord, NoAuditCursor, SYSTEM, UnknownAction};
-pub use definitions::{Published, StoredDefinition};
+pub use definitions::{DefinitionState, NewDefinition, Published, Source};
 pub use error::StoreError;
 pub use journal::{AppendError, Appended, Counters, Entry, Journal, Receipt};
 pub use journal::{StartKey, StartRecord, SummaryWrite, Transition};
@@ -38,6 +38,9 @@ pub use queries::ListFilter;
 pub use records::{DueSaga, Failure, StoredSaga, StoredTransition, SummaryRow};
 
 use file_lock::FileLock;
+
+/// What the log lines and spans of the database's library begin their target with.
+pub const LIBRARY_TARGET: &str = "sea_orm";
 
 /// How long a query waits for a connection before the database counts as away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -23,7 +23,7 @@ use utoipa::openapi::OpenApi as Document;
 use complete::Complete;
 
 use super::access::Anyone;
-use super::{audit, commands, definitions, sagas, start};
+use super::{audit, commands, definitions, explain, journal, publish, sagas, start};
 
 /// What the document is made of. Every handler of the API is named here.
 #[derive(OpenApi)]
@@ -46,7 +46,8 @@ use super::{audit, commands, definitions, sagas, start};
         start::batch,
         sagas::list,
         sagas::get,
-        sagas::events,
+        journal::events,
+        explain::explain,
         commands::cancel,
         commands::suspend,
         commands::resume,
@@ -56,7 +57,11 @@ use super::{audit, commands, definitions, sagas, start};
         definitions::list,
         definitions::newest,
         definitions::version,
+        definitions::graph,
         definitions::check_only,
+        publish::publish,
+        publish::pause,
+        publish::resume,
         audit::list,
         document,
     ),

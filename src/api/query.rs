@@ -82,6 +82,15 @@ impl Parameters {
             .map_err(|_wrong| invalid(name, expected))
     }
 
+    /// The number of a version.
+    pub(super) fn version(&self) -> Result<Option<u32>, ApiError> {
+        let expected = format!("must be a whole number from 1 to {}", u32::MAX);
+        match self.parsed::<u32>("version", &expected)? {
+            Some(0) => Err(invalid("version", &expected)),
+            version => Ok(version),
+        }
+    }
+
     /// A text as the database can hold it.
     pub(super) fn text(&self, name: &str) -> Result<Option<String>, ApiError> {
         self.one(name)?

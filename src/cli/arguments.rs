@@ -1,6 +1,7 @@
 //! The command line, as clap reads it.
 
 mod audit;
+mod definitions;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(super) use audit::Audit;
+pub(super) use definitions::{Definitions, DefinitionsCommand, OneDefinition, Publish};
 
 /// A saga coordinator: every saga completes, or makes amends.
 #[derive(Debug, Parser)]
@@ -49,6 +51,9 @@ pub(super) enum Command {
     /// Follow a saga until it has finished or failed.
     #[command(after_help = "Example:\n    amends watch 0198c7c4-aaaa-7000-8000-000000000000")]
     Watch(OneSaga),
+    /// Say why a saga stands where it stands, and what a cancel would undo.
+    #[command(after_help = "Example:\n    amends explain 0198c7c4-aaaa-7000-8000-000000000000")]
+    Explain(OneSaga),
     /// Turn a saga back.
     #[command(
         after_help = "Example:\n    amends cancel 0198c7c4-aaaa-7000-8000-000000000000 \
@@ -76,6 +81,9 @@ pub(super) enum Command {
         approved --payload '{\"by\": \"ann\"}'"
     )]
     Signal(Signal),
+    /// List, publish, pause and resume definitions.
+    #[command(after_help = "Example:\n    amends definitions publish sagas/*.yaml")]
+    Definitions(Definitions),
     /// Show who did what, newest first.
     #[command(
         after_help = "Examples:\n    amends audit --actor ann --action SAGA_CANCELLED\n    \
@@ -358,7 +366,7 @@ pub(super) struct Graph {
     #[arg(long, value_enum, default_value_t = GraphFormat::Mermaid)]
     pub(super) format: GraphFormat,
     /// A published version; the newest when left out.
-    #[arg(long = "definition-version", value_name = "N")]
+    #[arg(long = "version", alias = "definition-version", value_name = "N")]
     pub(super) version: Option<u32>,
     /// Where the coordinator's API is.
     #[arg(

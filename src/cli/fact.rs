@@ -9,7 +9,6 @@ use serde_json::Value;
 /// One fact of a saga's journal.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Fact {
-    pub(super) seq: u64,
     pub(super) at: DateTime<Utc>,
     pub(super) r#type: String,
     pub(super) step: Option<String>,

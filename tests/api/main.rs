@@ -1,5 +1,10 @@
 //! Looking at sagas and changing them over the API, and definitions (api.md).
-#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test may")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -16,6 +21,10 @@ use support::scripted::{Reply, Scripted};
 mod audit;
 mod changing;
 mod definitions;
+mod described;
+mod explaining;
+mod live;
+mod publishing;
 mod reading;
 
 const LONG: Duration = Duration::from_secs(30);

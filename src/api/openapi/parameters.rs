@@ -41,6 +41,9 @@ parameters! {
     /// The version of a definition that a path names.
     VersionPath = [path("version", "The version.", version())];
 
+    /// The version of a definition that a query names.
+    VersionQuery = [query("version", "The version; left out, the newest.", version())];
+
     /// Which sagas are listed.
     SagaFilters = [
         query("definition", "The definition's name.", text()),
@@ -70,6 +73,12 @@ parameters! {
     EventCursor = [query(
         "cursor",
         "The `next_cursor` of the page before: the number of its last event.",
+        integer(0, u64::from(u32::MAX)).build(),
+    )];
+    /// Where a stream of events goes on.
+    LastEventId = [header(
+        "Last-Event-ID",
+        "With `Accept: text/event-stream`: the number of the last event that was seen.",
         integer(0, u64::from(u32::MAX)).build(),
     )];
     /// Where a page of definitions begins.

@@ -10,6 +10,7 @@ pub mod collector;
 pub mod coordinator;
 pub mod database;
 pub mod definitions;
+pub mod events;
 pub mod ledger;
 pub mod postgres;
 pub mod scripted;
