@@ -160,15 +160,21 @@ impl Dispatcher {
             .map(|reached| &reached.gate)
     }
 
+    /// The longest that an attempt at `participant` may take where the step does not say.
+    #[must_use]
+    pub fn timeout_ms(&self, participant: &str) -> u64 {
+        self.participants
+            .get(participant)
+            .map_or(TIMEOUT_DEFAULT_MS, |reached| reached.http.timeout_ms())
+    }
+
     /// When `attempt`, begun `now`, is given up: after its own time limit, or when the saga's time
     /// is up.
     #[must_use]
     pub fn deadline(&self, attempt: &Attempt, now: Timestamp) -> Timestamp {
-        let timeout_ms = attempt.timeout_ms.unwrap_or_else(|| {
-            self.participants
-                .get(&*attempt.participant)
-                .map_or(TIMEOUT_DEFAULT_MS, |reached| reached.http.timeout_ms())
-        });
+        let timeout_ms = attempt
+            .timeout_ms
+            .unwrap_or_else(|| self.timeout_ms(&attempt.participant));
         let own = now.plus_ms(timeout_ms);
         attempt
             .not_after

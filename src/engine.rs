@@ -26,6 +26,7 @@ mod tally;
 mod tenure;
 mod timers;
 mod vitals;
+pub mod watching;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -39,8 +40,8 @@ use serde_json::Value;
 use crate::definition::Definition;
 use crate::definition::input::InputProblem;
 use crate::dispatch::{Dispatcher, GuardReading};
-use crate::saga::{Rejection, Saga};
-use crate::store::{ReplicaInfo, Store};
+use crate::saga::{Rejection, Saga, Timestamp};
+use crate::store::{self, AuditAction, AuditRecord, ReplicaInfo, Store};
 use crate::telemetry::{Metrics, Traces};
 use catalogue::Catalogue;
 pub use drain::Drained;
@@ -49,6 +50,7 @@ pub use lifecycle::Lifecycle;
 use tenure::Tenure;
 use vitals::Pulse;
 pub use vitals::{DatabaseHealth, Health};
+use watching::Watchers;
 
 /// Runs the sagas of this replica. Cheap to clone.
 #[derive(Clone)]
@@ -98,6 +100,7 @@ struct Parts {
     pulse: Pulse,
     stopping: Stopping,
     tenure: RwLock<Option<Arc<Tenure>>>,
+    watchers: Watchers,
     database_up: AtomicBool,
 }
 
@@ -128,7 +131,7 @@ pub struct Snapshot {
 pub struct StartRequest {
     /// The definition's name.
     pub definition: String,
-    /// A version; none is the newest.
+    /// A version; none is the newest that is not paused.
     pub version: Option<u32>,
     /// The business key.
     pub key: Option<String>,
@@ -155,6 +158,21 @@ pub struct Actor {
     pub remote: Option<IpAddr>,
 }
 
+impl Actor {
+    /// The coordinator itself.
+    pub(crate) fn system() -> Self {
+        Self {
+            name: store::SYSTEM.to_owned(),
+            remote: None,
+        }
+    }
+
+    /// The audit of something that this one does.
+    fn record(&self, action: AuditAction, at: Timestamp) -> AuditRecord {
+        AuditRecord::new(action, at, &self.name, self.remote)
+    }
+}
+
 /// The idempotency key of a start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idempotency {
@@ -179,6 +197,14 @@ pub enum StartError {
     /// No such definition, or no such version of it.
     #[error("there is no definition `{name}`{}", version.map(|v| format!(" with version {v}")).unwrap_or_default())]
     DefinitionNotFound {
+        /// What was asked for.
+        name: String,
+        /// The version asked for.
+        version: Option<u32>,
+    },
+    /// The version asked for takes no new starts, or none of them does.
+    #[error("the definition `{name}`{} is paused", version.map(|v| format!(" with version {v}")).unwrap_or_default())]
+    DefinitionPaused {
         /// What was asked for.
         name: String,
         /// The version asked for.
@@ -275,6 +301,7 @@ impl Engine {
             pulse: Pulse::new(),
             stopping,
             tenure: RwLock::new(None),
+            watchers: Watchers::default(),
             database_up: AtomicBool::new(true),
         });
         let tasks = &parts.stopping.tasks;
@@ -283,7 +310,9 @@ impl Engine {
             tasks.spawn(Arc::clone(gate).keep_time(stop));
         }
         tasks.spawn(ownership::own(Arc::clone(&parts)));
+        tasks.spawn(follow_publications(Arc::clone(&parts)));
         tasks.spawn(vitals::beat(Arc::clone(&parts)));
+        tasks.spawn(follow_publications(Arc::clone(&parts)));
         Self { parts }
     }
 
@@ -317,9 +346,28 @@ impl Engine {
         readings
     }
 
+    /// The longest that an attempt at a participant may take where the step does not say.
+    #[must_use]
+    pub fn timeout_ms(&self, participant: &str) -> u64 {
+        self.parts.dispatcher.timeout_ms(participant)
+    }
+
     /// The published definitions.
     #[must_use]
     pub fn catalogue(&self) -> &Catalogue {
         &self.parts.catalogue
+    }
+}
+
+/// Learns what other replicas publish and pause, until the process stops.
+async fn follow_publications(parts: Arc<Parts>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(catalogue::REFRESH_EVERY) => {}
+            () = parts.stopping.stopped.cancelled() => return,
+        }
+        if let Err(error) = parts.catalogue.refresh().await {
+            tracing::debug!(%error, "the published definitions could not be looked at");
+        }
     }
 }

@@ -219,6 +219,7 @@ impl Tenure {
             self.keep_or_leave(entry, &mut state);
             waiters
         };
+        self.parts.watchers.tell(entry.id);
         let snapshot = || Snapshot {
             definition: Arc::clone(&entry.definition),
             saga: Arc::clone(saga),

@@ -38,6 +38,8 @@ enum Unreadable {
     Replay(#[from] ReplayError),
     #[error("its definition {name}/{version} is not published")]
     NoDefinition { name: String, version: u32 },
+    #[error("its definition could not be looked for")]
+    Store(#[from] StoreError),
 }
 
 fn shards_of(owned: &[OwnedShard]) -> Vec<u16> {
@@ -49,20 +51,27 @@ impl Parts {
     pub(super) async fn read(&self, id: SagaId) -> Result<Read, CommandError> {
         let stored = self.store.load(&[id]).await.map_err(|error| away(&error))?;
         let stored = stored.into_iter().next().ok_or(CommandError::NotFound)?;
-        self.rebuild(stored).map_err(|error| {
-            tracing::error!(saga_id = %id, %error, "the journal cannot be read");
-            CommandError::JournalUnreadable
+        self.rebuild(stored).await.map_err(|error| match error {
+            Unreadable::Store(error) => away(&error),
+            Unreadable::Replay(_) | Unreadable::NoDefinition { .. } => {
+                tracing::error!(saga_id = %id, %error, "the journal cannot be read");
+                CommandError::JournalUnreadable
+            }
         })
     }
 
-    fn rebuild(&self, stored: StoredSaga) -> Result<Read, Unreadable> {
+    async fn rebuild(&self, stored: StoredSaga) -> Result<Read, Unreadable> {
         let transitions = stored
             .transitions
             .iter()
             .map(|row| Transition::read(row.seq, row.at, &row.events))
             .collect::<Result<Vec<_>, _>>()?;
         let start = started(&transitions)?;
-        let published = self.catalogue.find(&start.definition, Some(start.version));
+        // Another replica may have published it a moment ago.
+        let published = self
+            .catalogue
+            .look_up(&start.definition, Some(start.version))
+            .await?;
         let definition = published
             .ok_or_else(|| Unreadable::NoDefinition {
                 name: start.definition.clone(),
@@ -180,14 +189,15 @@ impl Tenure {
             let Some(fence) = self.fence(shard) else {
                 continue;
             };
-            match self.parts.rebuild(stored) {
+            match self.parts.rebuild(stored).await {
                 Ok(read) if read.snapshot.saga.status().is_settled() => {}
                 Ok(read) => {
                     let entry = self.bring_in(read, fence);
                     self.resume(&entry);
                     brought += 1;
                 }
-                Err(error) => {
+                Err(Unreadable::Store(error)) => return Err(error),
+                Err(error @ (Unreadable::Replay(_) | Unreadable::NoDefinition { .. })) => {
                     tracing::error!(saga_id = %id, %error, "the journal cannot be read; the saga is set aside as failed");
                     self.lease.set_aside(id, &error.to_string()).await?;
                     self.set_aside(id);

@@ -12,7 +12,7 @@ mod forward;
 mod signal;
 
 use super::apply::TIMED_OUT;
-use super::event::{Event, Failure, Started};
+use super::event::{Event, Failure, Resolution, Started};
 use super::facts::SagaFacts;
 use super::id::{SagaId, Timestamp};
 use super::input::{Input, Rejection};
@@ -129,6 +129,21 @@ pub fn render(
     };
     let facts = SagaFacts::of(definition, saga, call.phase);
     declared.render(call.step, call.phase, &Scope::new(&facts))
+}
+
+/// How a person could resolve a step now.
+#[must_use]
+pub fn resolutions(definition: &Definition, saga: &Saga, step: StepIndex) -> Vec<Resolution> {
+    let deciding = Deciding {
+        definition,
+        saga: saga.clone(),
+        now: saga.updated_at,
+        events: Vec::new(),
+        requests: Vec::new(),
+    };
+    let mut all = Resolution::ALL.to_vec();
+    all.retain(|resolution| deciding.resolvable(step, *resolution));
+    all
 }
 
 /// One decision in the making: a scratch copy of the saga, advanced event by event.
