@@ -27,11 +27,10 @@ fn rank_correlation(done: &[usize]) -> f64 {
     1.0 - 6.0 * squares / (count * (count * count - 1.0))
 }
 
-async fn an_outage(killed: bool) {
-    let is_out = Arc::new(AtomicBool::new(true));
-    let arrivals = Arrivals::default();
-    let (out, seen) = (Arc::clone(&is_out), arrivals.clone());
-    let guarded = Scripted::start(move |asked| {
+/// A participant that is out.
+fn participant(is_out: &Arc<AtomicBool>, arrivals: &Arrivals) -> Scripted {
+    let (out, seen) = (Arc::clone(is_out), arrivals.clone());
+    Scripted::start(move |asked| {
         let out = out.load(Ordering::Relaxed);
         seen.note(asked, !out);
         if out {
@@ -39,7 +38,34 @@ async fn an_outage(killed: bool) {
         } else {
             answered()
         }
-    });
+    })
+}
+
+fn in_bounds_and_in_order(arrivals: &Arrivals, sagas: &[String], bursts: usize) {
+    // Each process has a burst of its own; and what left on time may arrive in a bunch.
+    let most = arrivals.most_within(Duration::from_secs(3));
+    let allowed = 3 * RATE + bursts * BURST + 3 * RATE / 20;
+    assert!(most <= allowed, "{most} in three seconds");
+    // The oldest first.
+    let all = arrivals.all();
+    let done: Vec<usize> = all
+        .iter()
+        .filter(|arrival| arrival.done)
+        .map(|arrival| {
+            sagas
+                .iter()
+                .position(|id| *id == arrival.saga)
+                .expect("known")
+        })
+        .collect();
+    let correlation = rank_correlation(&done);
+    assert!(correlation > 0.99, "rank correlation {correlation}");
+}
+
+async fn an_outage(killed: bool) {
+    let is_out = Arc::new(AtomicBool::new(true));
+    let arrivals = Arrivals::default();
+    let guarded = participant(&is_out, &arrivals);
     let database = TestDatabase::fresh(Kind::Sqlite);
     let definitions = Definitions::of(&[ONE]);
     let keys = [
@@ -90,24 +116,7 @@ async fn an_outage(killed: bool) {
             "{whole} {calls}"
         );
     }
-    // Each process has a burst of its own; and what left on time may arrive in a bunch.
-    let bursts = if killed { 2 } else { 1 };
-    let most = arrivals.most_within(Duration::from_secs(3));
-    let allowed = 3 * RATE + bursts * BURST + 3 * RATE / 20;
-    assert!(most <= allowed, "{most} in three seconds");
-    // The oldest first.
-    let done: Vec<usize> = all
-        .iter()
-        .filter(|arrival| arrival.done)
-        .map(|arrival| {
-            sagas
-                .iter()
-                .position(|id| *id == arrival.saga)
-                .expect("known")
-        })
-        .collect();
-    let correlation = rank_correlation(&done);
-    assert!(correlation > 0.99, "rank correlation {correlation}");
+    in_bounds_and_in_order(&arrivals, &sagas, if killed { 2 } else { 1 });
 }
 
 #[tokio::test]
