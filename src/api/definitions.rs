@@ -135,7 +135,7 @@ fn find(app: &App, request: &HttpRequest, version: Option<u32>) -> Result<Publis
     operation_id = "checkDefinition",
     request_body(
         description = "The definition. No body is an empty document.",
-        content((Option<String> = "application/yaml"), (Option<Value> = "application/json")),
+        content((Option<Value> = "application/yaml"), (Option<Value> = "application/json")),
     ),
     responses(
         (status = 200, description = "What was found.", body = CheckResult),
