@@ -1,8 +1,10 @@
 //! The HTTP API: handlers that parse, call the engine or the store's queries, and answer.
 //! It knows no brokers and nothing of how the journal is written.
 
+mod accept;
 pub mod access;
 mod answer;
+mod audit;
 mod body;
 mod commands;
 mod definitions;
@@ -10,12 +12,16 @@ mod digest;
 mod docs;
 mod edge;
 pub mod error;
+mod explain;
 pub mod gate;
 mod headers;
+mod journal;
+mod live;
 mod management;
 mod measured;
 mod members;
 pub mod openapi;
+mod publish;
 mod query;
 pub mod routes;
 mod sagas;

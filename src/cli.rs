@@ -5,11 +5,14 @@
 
 mod act;
 mod arguments;
+mod audit;
 mod check;
 mod client;
 mod coordinator;
+mod definitions;
 pub mod demo;
 mod error;
+mod explain;
 mod fact;
 mod graph;
 mod inspect;
@@ -19,6 +22,7 @@ mod narrate;
 mod output;
 mod sample;
 mod serve;
+mod sse;
 mod watch;
 
 use std::process::ExitCode;
@@ -73,12 +77,15 @@ fn runtime(command: &Command) -> Result<tokio::runtime::Runtime, CliError> {
         | Command::List(_)
         | Command::Get(_)
         | Command::Watch(_)
+        | Command::Explain(_)
         | Command::Cancel(_)
         | Command::Suspend(_)
         | Command::Resume(_)
         | Command::Retry(_)
         | Command::Resolve(_)
         | Command::Signal(_)
+        | Command::Definitions(_)
+        | Command::Audit(_)
         | Command::Graph(_) => tokio::runtime::Builder::new_current_thread(),
     };
     builder
@@ -98,12 +105,15 @@ async fn run(command: Command) -> Result<Verdict, CliError> {
         Command::List(list) => inspect::list(list, output).await,
         Command::Get(get) => inspect::get(get, output).await,
         Command::Watch(watch) => watch::run(watch, output).await,
+        Command::Explain(explain) => explain::run(explain, output).await,
         Command::Cancel(cancel) => act::cancel(cancel, output).await,
         Command::Suspend(saga) => act::plain("suspend", saga, output).await,
         Command::Resume(saga) => act::plain("resume", saga, output).await,
         Command::Retry(saga) => act::plain("retry", saga, output).await,
         Command::Resolve(resolve) => act::resolve(resolve, output).await,
         Command::Signal(signal) => act::signal(signal, output).await,
+        Command::Definitions(definitions) => definitions::run(definitions.command, output).await,
+        Command::Audit(audit) => audit::run(audit, output).await,
         Command::Graph(graph) => graph::run(graph, output).await,
     }
 }

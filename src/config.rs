@@ -5,6 +5,7 @@
 //! built yet is a [`ConfigProblem`], and all of them are found at once. This is the one module
 //! that reads the environment.
 
+mod audit;
 mod auth;
 mod customary;
 mod database;
@@ -44,6 +45,7 @@ pub use telemetry::{LogFormat, Otlp, Telemetry};
 pub use tls::ServerTls;
 
 use crate::definition::{Surroundings, TransportKind};
+use crate::store::AuditPolicy;
 use quantity::{count, duration_from, duration_ms, size_bytes, truth};
 use section::Section;
 
@@ -62,6 +64,8 @@ pub struct Config {
     pub sagas: Sagas,
     /// The participants by name.
     pub participants: BTreeMap<String, Participant>,
+    /// What is written to the audit.
+    pub audit: AuditPolicy,
     /// Logs and traces.
     pub telemetry: Telemetry,
     shown: Value,
@@ -185,6 +189,7 @@ fn read(root: &mut Section, surrounding: telemetry::Surrounding) -> Config {
         engine: within(root, "engine", read_engine),
         sagas: within(root, "sagas", read_sagas),
         participants: within(root, "participants", participant::read_all),
+        audit: within(root, "audit", audit::read),
         telemetry: within(root, "telemetry", |section| {
             telemetry::read(section, surrounding)
         }),
@@ -209,16 +214,11 @@ const SQS: &[LaterKey] = &[
     ("prefix", Some("amends")),
     ("declare", Some("false")),
 ];
-const AUDIT: &[LaterKey] = &[
-    ("actions", Some("all")),
-    ("include_input", Some("false")),
-    ("include_output", Some("false")),
-];
 
 /// Documented sections whose features this version does not have: nothing but the defaults may
 /// be written.
 fn refuse_what_comes_later(root: &mut Section) {
-    for (key, members) in [("rabbitmq", RABBITMQ), ("sqs", SQS), ("audit", AUDIT)] {
+    for (key, members) in [("rabbitmq", RABBITMQ), ("sqs", SQS)] {
         let mut child = root.child(key);
         for (member, default) in members {
             child.not_yet(member, *default);

@@ -15,11 +15,13 @@ mod tests;
 mod tls;
 mod watched;
 
-pub use guards::{BreakerState, GuardReading};
-
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+
+use tokio::time::Instant;
+
+pub use guards::{BreakerState, Entrance, Gate, GuardReading, Pass, Waiting};
 
 use crate::config::{Participant, TIMEOUT_DEFAULT_MS, Transport};
 use crate::definition::model::StatusPattern;
@@ -104,7 +106,14 @@ pub enum DispatchError {
 /// Reaches every configured participant. Share one: it holds the connections.
 #[derive(Debug)]
 pub struct Dispatcher {
-    participants: HashMap<String, http::HttpParticipant>,
+    participants: HashMap<String, Reached>,
+}
+
+/// One participant: the way to it, and what holds calls back on that way.
+#[derive(Debug)]
+struct Reached {
+    http: http::HttpParticipant,
+    gate: Arc<Gate>,
 }
 
 impl Dispatcher {
@@ -118,8 +127,9 @@ impl Dispatcher {
             .map(|(name, participant)| match &participant.transport {
                 Transport::Http(transport) => {
                     let timeout_ms = participant.timeout_ms;
+                    let gate = Gate::new(name, &participant.guards);
                     http::HttpParticipant::new(name, timeout_ms, transport)
-                        .map(|participant| (name.clone(), participant))
+                        .map(|http| (name.clone(), Reached { http, gate }))
                 }
             })
             .collect::<Result<_, _>>()?;
@@ -134,45 +144,62 @@ impl Dispatcher {
 
     /// How the guards of each configured participant stand, without those that wait in the journal.
     pub fn guards(&self) -> impl Iterator<Item = GuardReading> {
+        self.gates().map(|gate| gate.reading())
+    }
+
+    /// The gates in front of the participants.
+    pub fn gates(&self) -> impl Iterator<Item = &Arc<Gate>> {
+        self.participants.values().map(|reached| &reached.gate)
+    }
+
+    /// The gate in front of one; none where it is not configured.
+    #[must_use]
+    pub fn gate(&self, participant: &str) -> Option<&Arc<Gate>> {
         self.participants
-            .keys()
-            .map(|participant| GuardReading::idle(participant))
+            .get(participant)
+            .map(|reached| &reached.gate)
+    }
+
+    /// The longest that an attempt at `participant` may take where the step does not say.
+    #[must_use]
+    pub fn timeout_ms(&self, participant: &str) -> u64 {
+        self.participants
+            .get(participant)
+            .map_or(TIMEOUT_DEFAULT_MS, |reached| reached.http.timeout_ms())
     }
 
     /// When `attempt`, begun `now`, is given up: after its own time limit, or when the saga's time
     /// is up.
     #[must_use]
     pub fn deadline(&self, attempt: &Attempt, now: Timestamp) -> Timestamp {
-        let timeout_ms = attempt.timeout_ms.unwrap_or_else(|| {
-            self.participants
-                .get(&*attempt.participant)
-                .map_or(TIMEOUT_DEFAULT_MS, http::HttpParticipant::timeout_ms)
-        });
+        let timeout_ms = attempt
+            .timeout_ms
+            .unwrap_or_else(|| self.timeout_ms(&attempt.participant));
         let own = now.plus_ms(timeout_ms);
         attempt
             .not_after
             .map_or(own, |not_after| not_after.min(own))
     }
 
-    /// Carries out one attempt. It takes until [`Dispatcher::deadline`] at most. Dropping the
+    /// Carries out one attempt that its participant's gate let pass. It takes until [`Dispatcher::deadline`] at most. Dropping the
     /// future gives the attempt up; what was sent may still have its effect.
     ///
     /// A participant that is not configured is a transient outcome (`participant_unknown`): its
     /// effects may exist from when it was, so nobody may take this for a refusal.
-    pub async fn call(&self, attempt: &Attempt, now: Timestamp) -> Outcome {
-        match self.participants.get(&*attempt.participant) {
-            Some(participant) => {
-                participant
-                    .call(attempt, now, self.deadline(attempt, now))
-                    .await
-            }
-            None => Outcome::Transient {
+    pub async fn send(&self, pass: Pass, attempt: &Attempt, now: Timestamp) -> Outcome {
+        let Some(reached) = self.participants.get(&*attempt.participant) else {
+            return Outcome::Transient {
                 error: StepError::new(
                     "participant_unknown",
                     format!("no participant {} is configured", attempt.participant),
                 ),
                 retry_after_ms: None,
-            },
-        }
+            };
+        };
+        let begun = Instant::now();
+        let deadline = self.deadline(attempt, now);
+        let http::Called { outcome, well } = reached.http.call(attempt, now, deadline).await;
+        pass.end(well, begun.elapsed());
+        outcome
     }
 }

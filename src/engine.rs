@@ -13,9 +13,11 @@ mod calls;
 pub mod catalogue;
 pub mod clock;
 mod drain;
+mod guards;
 mod inputs;
 mod lifecycle;
 mod ownership;
+mod parked;
 mod recovery;
 mod standing;
 mod start;
@@ -24,6 +26,7 @@ mod tally;
 mod tenure;
 mod timers;
 mod vitals;
+pub mod watching;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -37,8 +40,8 @@ use serde_json::Value;
 use crate::definition::Definition;
 use crate::definition::input::InputProblem;
 use crate::dispatch::{Dispatcher, GuardReading};
-use crate::saga::{Rejection, Saga};
-use crate::store::{ReplicaInfo, Store};
+use crate::saga::{Rejection, Saga, Timestamp};
+use crate::store::{self, AuditAction, AuditRecord, ReplicaInfo, Store};
 use crate::telemetry::{Metrics, Traces};
 use catalogue::Catalogue;
 pub use drain::Drained;
@@ -47,6 +50,7 @@ pub use lifecycle::Lifecycle;
 use tenure::Tenure;
 use vitals::Pulse;
 pub use vitals::{DatabaseHealth, Health};
+use watching::Watchers;
 
 /// Runs the sagas of this replica. Cheap to clone.
 #[derive(Clone)]
@@ -96,6 +100,7 @@ struct Parts {
     pulse: Pulse,
     stopping: Stopping,
     tenure: RwLock<Option<Arc<Tenure>>>,
+    watchers: Watchers,
     database_up: AtomicBool,
 }
 
@@ -126,7 +131,7 @@ pub struct Snapshot {
 pub struct StartRequest {
     /// The definition's name.
     pub definition: String,
-    /// A version; none is the newest.
+    /// A version; none is the newest that is not paused.
     pub version: Option<u32>,
     /// The business key.
     pub key: Option<String>,
@@ -153,6 +158,21 @@ pub struct Actor {
     pub remote: Option<IpAddr>,
 }
 
+impl Actor {
+    /// The coordinator itself.
+    pub(crate) fn system() -> Self {
+        Self {
+            name: store::SYSTEM.to_owned(),
+            remote: None,
+        }
+    }
+
+    /// The audit of something that this one does.
+    fn record(&self, action: AuditAction, at: Timestamp) -> AuditRecord {
+        AuditRecord::new(action, at, &self.name, self.remote)
+    }
+}
+
 /// The idempotency key of a start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idempotency {
@@ -177,6 +197,14 @@ pub enum StartError {
     /// No such definition, or no such version of it.
     #[error("there is no definition `{name}`{}", version.map(|v| format!(" with version {v}")).unwrap_or_default())]
     DefinitionNotFound {
+        /// What was asked for.
+        name: String,
+        /// The version asked for.
+        version: Option<u32>,
+    },
+    /// The version asked for takes no new starts, or none of them does.
+    #[error("the definition `{name}`{} is paused", version.map(|v| format!(" with version {v}")).unwrap_or_default())]
+    DefinitionPaused {
         /// What was asked for.
         name: String,
         /// The version asked for.
@@ -273,13 +301,18 @@ impl Engine {
             pulse: Pulse::new(),
             stopping,
             tenure: RwLock::new(None),
+            watchers: Watchers::default(),
             database_up: AtomicBool::new(true),
         });
-        parts
-            .stopping
-            .tasks
-            .spawn(ownership::own(Arc::clone(&parts)));
-        parts.stopping.tasks.spawn(vitals::beat(Arc::clone(&parts)));
+        let tasks = &parts.stopping.tasks;
+        for gate in parts.dispatcher.gates() {
+            let stop = parts.stopping.stopped.child_token();
+            tasks.spawn(Arc::clone(gate).keep_time(stop));
+        }
+        tasks.spawn(ownership::own(Arc::clone(&parts)));
+        tasks.spawn(follow_publications(Arc::clone(&parts)));
+        tasks.spawn(vitals::beat(Arc::clone(&parts)));
+        tasks.spawn(follow_publications(Arc::clone(&parts)));
         Self { parts }
     }
 
@@ -301,12 +334,40 @@ impl Engine {
     /// included.
     #[must_use]
     pub fn guards(&self) -> Vec<GuardReading> {
-        self.parts.dispatcher.guards().collect()
+        let tenure = self.parts.tenure();
+        let mut readings: Vec<GuardReading> = self.parts.dispatcher.guards().collect();
+        for reading in &mut readings {
+            for (guard, waiting) in &mut reading.waiting {
+                let parked = tenure.as_ref().map(|tenure| &tenure.parked);
+                *waiting +=
+                    parked.map_or(0, |parked| parked.waiting_for(&reading.participant, *guard));
+            }
+        }
+        readings
+    }
+
+    /// The longest that an attempt at a participant may take where the step does not say.
+    #[must_use]
+    pub fn timeout_ms(&self, participant: &str) -> u64 {
+        self.parts.dispatcher.timeout_ms(participant)
     }
 
     /// The published definitions.
     #[must_use]
     pub fn catalogue(&self) -> &Catalogue {
         &self.parts.catalogue
+    }
+}
+
+/// Learns what other replicas publish and pause, until the process stops.
+async fn follow_publications(parts: Arc<Parts>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(catalogue::REFRESH_EVERY) => {}
+            () = parts.stopping.stopped.cancelled() => return,
+        }
+        if let Err(error) = parts.catalogue.refresh().await {
+            tracing::debug!(%error, "the published definitions could not be looked at");
+        }
     }
 }

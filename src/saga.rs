@@ -16,9 +16,10 @@ pub mod nesting;
 pub mod outcome;
 pub mod replay;
 pub mod state;
+pub mod undo;
 
 pub use apply::ReplayError;
-pub use decide::{Decision, Prepared, decide, render, start};
+pub use decide::{Decision, Prepared, decide, render, resolutions, start};
 pub use event::{Event, Failure, Resolution, Started};
 pub use guard::Guard;
 pub use id::{SagaId, Timestamp};

@@ -29,7 +29,7 @@ use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 
 pub use audit::{AuditAction, AuditActions, AuditCursor, AuditEntry, AuditFilter};
 pub use audit::{AuditPolicy, AuditRecord, NoAuditCursor, SYSTEM, UnknownAction};
-pub use definitions::{Published, StoredDefinition};
+pub use definitions::{DefinitionState, NewDefinition, Published, Source};
 pub use error::StoreError;
 pub use journal::{AppendError, Appended, Counters, Entry, Journal, Receipt};
 pub use journal::{StartKey, StartRecord, SummaryWrite, Transition};

@@ -1,5 +1,6 @@
 //! The coordinator is killed again and again under load, with every fault a participant can have;
-//! afterwards every saga is all or nothing by the participants' own ledgers.
+//! afterwards every saga is all or nothing by the participants' own ledgers, and its audit
+//! tells all that happened.
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test may")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -259,6 +260,7 @@ async fn every_saga_is_all_or_nothing(kind: Kind, lease: &str, seed: u64) {
         by_status[usize::from(completed)] += 1;
         wrong.extend(flaky.wrong_with(&saga.id, completed, saga.shape.flaky));
         wrong.extend(steady.wrong_with(&saga.id, completed, saga.shape.steady));
+        wrong.extend(support::audit::wrong_with(&api, &saga.id).await);
         let path = format!("/sagas?key={}", saga.key);
         let found = api.get(&path).await.expect("an answer").body;
         if found["items"].as_array().map(Vec::len) != Some(1) {

@@ -65,6 +65,23 @@ pub(crate) async fn create(manager: &SchemaManager<'_>, table: &Table) -> Result
     Ok(())
 }
 
+/// Adds a column where it is absent. `what` is its type and constraints, in the words of [`Table`].
+pub(crate) async fn add_column(
+    manager: &SchemaManager<'_>,
+    table: &str,
+    column: &str,
+    what: &str,
+) -> Result<(), DbErr> {
+    if manager.has_column(table, column).await? {
+        return Ok(());
+    }
+    let db = manager.get_connection();
+    let what = columns(db, what).await?;
+    db.execute_unprepared(&format!("ALTER TABLE {table} ADD COLUMN {column} {what}"))
+        .await?;
+    Ok(())
+}
+
 /// The columns in the database's own words.
 async fn columns(db: &SchemaManagerConnection<'_>, columns: &str) -> Result<String, DbErr> {
     Ok(match db.get_database_backend() {

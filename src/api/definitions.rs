@@ -1,4 +1,4 @@
-//! Definitions: the list, one, and checking one.
+//! Looking at definitions: the list, one, its graph, and checking one.
 
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data};
@@ -6,16 +6,16 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::App;
 use super::access::Reader;
-use super::answer;
 use super::body::{Body, is_json, parse};
 use super::error::{ApiError, ErrorCode};
-use super::openapi::parameters::{DefinitionPath, Limit, NameCursor, VersionPath};
+use super::openapi::parameters::{DefinitionPath, Limit, NameCursor, VersionPath, VersionQuery};
 use super::openapi::problems;
 use super::query::Parameters;
 use super::sagas::cut;
 use super::wire::Page;
-use super::wire::definition::{CheckResult, Document, Finding, Listed};
-use crate::definition::check;
+use super::wire::definition::{CheckResult, Document, Finding, Graph, Listed};
+use super::{accept, answer};
+use crate::definition::{check, graph};
 use crate::engine::catalogue::Published;
 
 /// The media types of YAML that are in use.
@@ -82,7 +82,7 @@ pub(super) async fn newest(
     app: Data<App>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let published = find(&app, &request, None)?;
+    let published = find(&app, &request, None).await?;
     Ok(answer::json(StatusCode::OK, &Document::of(&published)))
 }
 
@@ -110,13 +110,60 @@ pub(super) async fn version(
             format!("`{text}` is not the number of a version"),
         )
     })?;
-    let published = find(&app, &request, Some(version))?;
+    let published = find(&app, &request, Some(version)).await?;
     Ok(answer::json(StatusCode::OK, &Document::of(&published)))
 }
 
-fn find(app: &App, request: &HttpRequest, version: Option<u32>) -> Result<Published, ApiError> {
+/// What a graph can be answered as.
+const GRAPHS: &[&str] = &[JSON, MERMAID, SVG];
+const JSON: &str = "application/json";
+const MERMAID: &str = "text/vnd.mermaid";
+const SVG: &str = "image/svg+xml";
+
+/// The steps of a definition as a graph
+///
+/// As JSON, as Mermaid's text or as a picture, by `Accept`.
+#[utoipa::path(
+    get,
+    path = "/definitions/{name}/graph",
+    tag = "definitions",
+    operation_id = "getGraph",
+    params(DefinitionPath, VersionQuery),
+    responses(
+        (status = 200, description = "The graph.", content(
+            (Graph = "application/json"),
+            (String = "text/vnd.mermaid"),
+            (String = "image/svg+xml"),
+        )),
+        problems::GetGraph,
+    ),
+)]
+pub(super) async fn graph(
+    _: Reader,
+    app: Data<App>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let version = Parameters::of(request.query_string(), &["version"])?.version()?;
+    let wanted = accept::best(&request, GRAPHS)?;
+    let published = find(&app, &request, version).await?;
+    let definition = &published.definition;
+    let text = match wanted {
+        MERMAID => graph::mermaid(definition),
+        SVG => graph::svg(definition),
+        _ => return Ok(answer::json(StatusCode::OK, &graph::json(definition))),
+    };
+    Ok(HttpResponse::Ok().content_type(wanted).body(text))
+}
+
+/// The version that a request names, or the newest.
+pub(super) async fn find(
+    app: &App,
+    request: &HttpRequest,
+    version: Option<u32>,
+) -> Result<Published, ApiError> {
     let name = request.match_info().get("name").unwrap_or("");
-    app.engine.catalogue().find(name, version).ok_or_else(|| {
+    let found = app.engine.catalogue().look_up(name, version).await?;
+    found.ok_or_else(|| {
         let version = version
             .map(|version| format!(" with version {version}"))
             .unwrap_or_default();
@@ -156,7 +203,7 @@ pub(super) async fn check_only(
 }
 
 /// The text of a document that was sent as YAML or as JSON.
-fn document(body: Body) -> Result<String, ApiError> {
+pub(super) fn document(body: Body) -> Result<String, ApiError> {
     let (bytes, media_type) = body.into_parts();
     match media_type.as_deref() {
         None => {}

@@ -12,6 +12,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::openapi::{examples, words};
+use super::wire::definition::Finding;
+use crate::definition;
 use crate::engine::{CommandError, StartError};
 use crate::saga::Rejection;
 
@@ -72,12 +74,16 @@ error_codes! {
     PastPivot = "past_pivot" CONFLICT "The saga is past its pivot and only goes forward.";
     NotFailed = "not_failed" CONFLICT "The saga has not failed.";
     NotResolvable = "not_resolvable" CONFLICT "The step is not in a state that this outcome can settle.";
+    DefinitionPaused = "definition_paused" CONFLICT "The definition takes no new starts.";
+    VersionConflict = "version_conflict" CONFLICT "Another document is published under that name and version.";
     JournalUnreadable = "journal_unreadable" CONFLICT "The saga's journal cannot be read, so the saga is set aside.";
     PayloadTooLarge = "payload_too_large" PAYLOAD_TOO_LARGE "The body is longer than is taken.";
     UnsupportedMediaType = "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "The body is of a media type that this call does not take.";
     InputInvalid = "input_invalid" UNPROCESSABLE_ENTITY "The body is not what the call takes.";
+    DefinitionInvalid = "definition_invalid" UNPROCESSABLE_ENTITY "The definition has errors.";
     IdempotencyKeyReused = "idempotency_key_reused" UNPROCESSABLE_ENTITY "The idempotency key was used before with another body.";
     TooManySagas = "too_many_sagas" TOO_MANY_REQUESTS "As many sagas are active as may be.";
+    TooManyStreams = "too_many_streams" TOO_MANY_REQUESTS "As many event streams are open as may be.";
     TooManySignals = "too_many_signals" TOO_MANY_REQUESTS "As many signals of that name are kept as may be.";
     Internal = "internal" INTERNAL_SERVER_ERROR "Something went wrong that should not have: a bug.";
     NotReady = "not_ready" SERVICE_UNAVAILABLE "This replica cannot change that saga now.";
@@ -105,6 +111,8 @@ pub struct ApiError {
     pub detail: Option<String>,
     /// What is wrong with the body, member by member.
     pub errors: Vec<BodyProblem>,
+    /// What a check found in a definition.
+    pub problems: Vec<definition::Problem>,
     /// The methods that the route takes, with `method_not_allowed`.
     pub allow: Option<&'static str>,
 }
@@ -140,6 +148,10 @@ pub(super) struct Problem<'a> {
     /// What is wrong with the body, member by member.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [BodyProblem],
+    /// What a check found in a definition, with `definition_invalid`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    problems: Vec<Finding<'a>>,
 }
 
 impl ApiError {
@@ -150,6 +162,7 @@ impl ApiError {
             code,
             detail: None,
             errors: Vec::new(),
+            problems: Vec::new(),
             allow: None,
         }
     }
@@ -171,6 +184,15 @@ impl ApiError {
         }
     }
 
+    /// A definition with errors; the problems tell of its warnings, too.
+    #[must_use]
+    pub fn definition_invalid(problems: Vec<definition::Problem>) -> Self {
+        Self {
+            problems,
+            ..Self::new(ErrorCode::DefinitionInvalid)
+        }
+    }
+
     /// The problem that is answered to a request for `instance`.
     pub(super) fn problem<'a>(&'a self, instance: &'a str) -> Problem<'a> {
         Problem {
@@ -181,6 +203,7 @@ impl ApiError {
             instance,
             code: self.code.as_str(),
             errors: &self.errors,
+            problems: self.problems.iter().map(Finding::from).collect(),
         }
     }
 
@@ -236,6 +259,9 @@ impl ApiError {
             }
             StartError::DefinitionNotFound { .. } => {
                 return Self::with(ErrorCode::DefinitionNotFound, error.to_string());
+            }
+            StartError::DefinitionPaused { .. } => {
+                return Self::with(ErrorCode::DefinitionPaused, error.to_string());
             }
             StartError::KeyReused => ErrorCode::IdempotencyKeyReused,
             StartError::TooManySagas => ErrorCode::TooManySagas,

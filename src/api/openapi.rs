@@ -23,7 +23,7 @@ use utoipa::openapi::OpenApi as Document;
 use complete::Complete;
 
 use super::access::Anyone;
-use super::{commands, definitions, sagas, start};
+use super::{audit, commands, definitions, explain, journal, publish, sagas, start};
 
 /// What the document is made of. Every handler of the API is named here.
 #[derive(OpenApi)]
@@ -38,6 +38,7 @@ use super::{commands, definitions, sagas, start};
         (name = "sagas", description = "Starting sagas and looking at them."),
         (name = "commands", description = "Changing sagas: what an operator asks of one, and signals."),
         (name = "definitions", description = "What sagas are started from."),
+        (name = "audit", description = "Who did what."),
         (name = "description", description = "The API, described."),
     ),
     paths(
@@ -45,7 +46,8 @@ use super::{commands, definitions, sagas, start};
         start::batch,
         sagas::list,
         sagas::get,
-        sagas::events,
+        journal::events,
+        explain::explain,
         commands::cancel,
         commands::suspend,
         commands::resume,
@@ -55,7 +57,12 @@ use super::{commands, definitions, sagas, start};
         definitions::list,
         definitions::newest,
         definitions::version,
+        definitions::graph,
         definitions::check_only,
+        publish::publish,
+        publish::pause,
+        publish::resume,
+        audit::list,
         document,
     ),
     modifiers(&Complete),

@@ -42,11 +42,19 @@ impl Parameters {
     }
 
     /// Every value of a parameter that may be repeated.
-    fn all<'p, 'n>(&'p self, name: &'n str) -> impl Iterator<Item = &'p str> + use<'p, 'n> {
+    pub(super) fn all<'p, 'n>(
+        &'p self,
+        name: &'n str,
+    ) -> impl Iterator<Item = &'p str> + use<'p, 'n> {
         self.pairs
             .iter()
             .filter(move |(n, _)| n == name)
             .map(|(_, value)| value.as_str())
+    }
+
+    /// Whether a parameter is written.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.all(name).next().is_some()
     }
 
     /// The value of a parameter that may not be repeated.
@@ -60,7 +68,11 @@ impl Parameters {
     }
 
     /// A parameter that is read by `FromStr`.
-    fn parsed<T: FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>, ApiError> {
+    pub(super) fn parsed<T: FromStr>(
+        &self,
+        name: &str,
+        expected: &str,
+    ) -> Result<Option<T>, ApiError> {
         let Some(value) = self.one(name)? else {
             return Ok(None);
         };
@@ -70,11 +82,36 @@ impl Parameters {
             .map_err(|_wrong| invalid(name, expected))
     }
 
+    /// The number of a version.
+    pub(super) fn version(&self) -> Result<Option<u32>, ApiError> {
+        let expected = format!("must be a whole number from 1 to {}", u32::MAX);
+        match self.parsed::<u32>("version", &expected)? {
+            Some(0) => Err(invalid("version", &expected)),
+            version => Ok(version),
+        }
+    }
+
     /// A text as the database can hold it.
-    fn text(&self, name: &str) -> Result<Option<String>, ApiError> {
+    pub(super) fn text(&self, name: &str) -> Result<Option<String>, ApiError> {
         self.one(name)?
             .map(|value| storable(name, value))
             .transpose()
+    }
+
+    /// A moment; one between two milliseconds counts as the later of them, so that `after` and
+    /// `before` hold exactly of times in whole milliseconds.
+    pub(super) fn moment(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
+        let expected = "must be an RFC 3339 time like 2026-11-21T09:30:00Z (a `+` is written %2B)";
+        let Some(text) = self.one(name)? else {
+            return Ok(None);
+        };
+        let moment =
+            DateTime::parse_from_rfc3339(text).map_err(|_wrong| invalid(name, expected))?;
+        let moment = moment.with_timezone(&Utc);
+        let between = moment.timestamp_subsec_nanos() % 1_000_000 != 0;
+        Ok(Some(Timestamp(
+            moment.timestamp_millis() + i64::from(between),
+        )))
     }
 
     /// How many items are wanted.
@@ -144,8 +181,8 @@ impl ListQuery {
                 .collect::<Result<_, _>>()?,
             key: parameters.text("key")?,
             labels,
-            created_after: moment(&parameters, "created_after")?,
-            created_before: moment(&parameters, "created_before")?,
+            created_after: parameters.moment("created_after")?,
+            created_before: parameters.moment("created_before")?,
             failure_code: parameters.text("failure_code")?,
             suspended: parameters.parsed("suspended", "must be true or false")?,
             overdue: parameters.parsed("overdue", "must be true or false")?,
@@ -180,21 +217,6 @@ fn label(text: &str) -> Result<(String, String), ApiError> {
     }
 }
 
-/// A moment; one between two milliseconds counts as the later of them, so that `after` and
-/// `before` hold exactly of times in whole milliseconds.
-fn moment(parameters: &Parameters, name: &str) -> Result<Option<Timestamp>, ApiError> {
-    let expected = "must be an RFC 3339 time like 2026-11-21T09:30:00Z (a `+` is written %2B)";
-    let Some(text) = parameters.one(name)? else {
-        return Ok(None);
-    };
-    let moment = DateTime::parse_from_rfc3339(text).map_err(|_wrong| invalid(name, expected))?;
-    let moment = moment.with_timezone(&Utc);
-    let between = moment.timestamp_subsec_nanos() % 1_000_000 != 0;
-    Ok(Some(Timestamp(
-        moment.timestamp_millis() + i64::from(between),
-    )))
-}
-
 fn storable(name: &str, value: &str) -> Result<String, ApiError> {
     if value.contains('\0') {
         return Err(invalid(name, "must not contain the character U+0000"));
@@ -208,7 +230,7 @@ fn storable(name: &str, value: &str) -> Result<String, ApiError> {
     Ok(value.to_owned())
 }
 
-fn invalid(name: &str, expected: &str) -> ApiError {
+pub(super) fn invalid(name: &str, expected: &str) -> ApiError {
     ApiError::with(ErrorCode::ParameterInvalid, format!("`{name}` {expected}"))
 }
 

@@ -13,7 +13,7 @@ use actix_web::{
 use super::access::{Access, Admits, admit};
 use super::edge::not_found;
 use super::error::{ApiError, ErrorCode};
-use super::{commands, definitions, docs, openapi, sagas, start};
+use super::{audit, commands, definitions, docs, explain, journal, openapi, publish, sagas, start};
 use crate::telemetry::{Metrics, metrics};
 
 /// What begins the path of nearly every route.
@@ -57,7 +57,8 @@ pub fn table() -> Vec<Endpoint> {
         endpoint(Get, "/api/v1/sagas", sagas::list),
         endpoint(Post, "/api/v1/sagas:batch", start::batch),
         endpoint(Get, "/api/v1/sagas/{id}", sagas::get),
-        endpoint(Get, "/api/v1/sagas/{id}/events", sagas::events),
+        endpoint(Get, "/api/v1/sagas/{id}/events", journal::events),
+        endpoint(Get, "/api/v1/sagas/{id}/explain", explain::explain),
         endpoint(Post, "/api/v1/sagas/{id}/cancel", commands::cancel),
         endpoint(Post, "/api/v1/sagas/{id}/suspend", commands::suspend),
         endpoint(Post, "/api/v1/sagas/{id}/resume", commands::resume),
@@ -69,13 +70,18 @@ pub fn table() -> Vec<Endpoint> {
         ),
         endpoint(Post, "/api/v1/sagas/{id}/signals/{name}", commands::signal),
         endpoint(Get, "/api/v1/definitions", definitions::list),
+        endpoint(Post, "/api/v1/definitions", publish::publish),
         endpoint(Post, "/api/v1/definitions:check", definitions::check_only),
         endpoint(Get, "/api/v1/definitions/{name}", definitions::newest),
+        endpoint(Get, "/api/v1/definitions/{name}/graph", definitions::graph),
+        endpoint(Post, "/api/v1/definitions/{name}/pause", publish::pause),
+        endpoint(Post, "/api/v1/definitions/{name}/resume", publish::resume),
         endpoint(
             Get,
             "/api/v1/definitions/{name}/versions/{version}",
             definitions::version,
         ),
+        endpoint(Get, "/api/v1/audit", audit::list),
         endpoint(Get, "/api/v1/openapi.json", openapi::document),
         endpoint(Get, "/docs", docs::door),
         endpoint(Get, "/docs/{file:.*}", docs::file),

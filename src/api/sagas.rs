@@ -1,6 +1,6 @@
-//! Looking at sagas: the list, one, its journal.
+//! Looking at sagas: the list, and one.
 
-use std::str::FromStr;
+use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
@@ -10,20 +10,16 @@ use super::App;
 use super::access::Reader;
 use super::answer;
 use super::error::{ApiError, ErrorCode};
-use super::openapi::parameters::{
-    EventCursor as EventCursorParameter, Limit, SagaFilters, SagaPath,
-};
+use super::openapi::parameters::{Limit, SagaFilters, SagaPath};
 use super::openapi::problems;
-use super::query::{ListQuery, Parameters};
+use super::query::ListQuery;
 use super::wire::At;
 use super::wire::Page;
-use super::wire::event::EventView;
 use super::wire::saga::{FailureView, Summary, Whole};
 use crate::definition::Definition;
 use crate::engine::CommandError;
-use crate::saga::replay::Transition;
-use crate::saga::{Event, SagaId, Timestamp};
-use crate::store::{StoreError, StoredTransition, SummaryRow};
+use crate::saga::SagaId;
+use crate::store::{StoreError, SummaryRow};
 
 /// Lists sagas
 ///
@@ -97,46 +93,21 @@ pub(super) async fn get(
     }
 }
 
-/// The journal of a saga
-///
-/// Oldest first.
-#[utoipa::path(
-    get,
-    path = "/sagas/{id}/events",
-    tag = "sagas",
-    operation_id = "listEvents",
-    params(SagaPath, Limit, EventCursorParameter),
-    responses(
-        (status = 200, description = "A page of events.", body = Page<EventView>),
-        problems::ListEvents,
-    ),
-)]
-pub(super) async fn events(
-    _: Reader,
-    app: Data<App>,
-    request: HttpRequest,
-) -> Result<HttpResponse, ApiError> {
-    let id = saga_id(&request)?;
-    let parameters = Parameters::of(request.query_string(), &["limit", "cursor"])?;
-    let limit = parameters.limit()?;
-    let EventCursor(after) = parameters.cursor()?.unwrap_or_default();
-    let row = summary(&app, id).await?;
-    let published = app
-        .engine
-        .catalogue()
-        .find(&row.definition, Some(row.version));
-    let definition = published
+/// The definition that a saga runs by.
+pub(super) async fn definition_of(
+    app: &App,
+    row: &SummaryRow,
+) -> Result<Arc<Definition>, ApiError> {
+    let catalogue = app.engine.catalogue();
+    let published = catalogue
+        .look_up(&row.definition, Some(row.version))
+        .await?;
+    published
         .map(|published| published.definition)
-        .ok_or_else(|| ApiError::new(ErrorCode::JournalUnreadable))?;
-    let rows = app.store.transitions(id, after + 1, limit + 1).await?;
-    let mut items: Vec<_> = rows.iter().flat_map(events_of).collect();
-    items.retain(|item| item.seq > after);
-    let next_cursor = cut(&mut items, limit).map(|last| last.seq.to_string());
-    let items = items.iter().map(|item| item.view(&definition)).collect();
-    Ok(answer::json(StatusCode::OK, &Page { items, next_cursor }))
+        .ok_or_else(|| ApiError::new(ErrorCode::JournalUnreadable))
 }
 
-async fn summary(app: &App, id: SagaId) -> Result<SummaryRow, ApiError> {
+pub(super) async fn summary(app: &App, id: SagaId) -> Result<SummaryRow, ApiError> {
     let row = app.store.summary(id).await?;
     row.ok_or_else(|| ApiError::new(ErrorCode::SagaNotFound))
 }
@@ -164,7 +135,7 @@ impl From<StoreError> for ApiError {
 
 impl<'a> Summary<'a> {
     /// The summary of a stored saga.
-    fn of_row(row: &'a SummaryRow) -> Self {
+    pub(super) fn of_row(row: &'a SummaryRow) -> Self {
         let failure = row.failure.as_ref().map(|failure| FailureView {
             step: failure.step.as_deref(),
             code: &failure.code,
@@ -188,69 +159,9 @@ impl<'a> Summary<'a> {
     }
 }
 
-/// The number of the last event that was seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct EventCursor(u64);
-
-/// The text is not a cursor.
-#[derive(Debug)]
-struct NoCursor;
-
-impl FromStr for EventCursor {
-    type Err = NoCursor;
-
-    fn from_str(text: &str) -> Result<Self, NoCursor> {
-        // Numbers in the database are 64 bits with a sign.
-        let number = text.parse::<u32>().map_err(|_wrong| NoCursor)?;
-        Ok(Self(u64::from(number)))
-    }
-}
-
-/// One event of a page; none where its row cannot be read.
-struct PageItem {
-    seq: u64,
-    at: Timestamp,
-    event: Option<Event>,
-}
-
-impl PageItem {
-    fn view<'a>(&'a self, definition: &'a Definition) -> EventView<'a> {
-        match &self.event {
-            Some(event) => EventView::of(definition, self.seq, self.at, event),
-            None => EventView::unreadable(self.seq, self.at),
-        }
-    }
-}
-
-/// The events of a row, numbered. Of one that is damaged there is only that it is there.
-fn events_of(row: &StoredTransition) -> Vec<PageItem> {
-    let item = |seq, event| PageItem {
-        seq,
-        at: row.at,
-        event,
-    };
-    match Transition::read(row.seq, row.at, &row.events) {
-        Ok(transition) => (row.seq..)
-            .zip(transition.events)
-            .map(|(seq, event)| item(seq, Some(event)))
-            .collect(),
-        Err(_unreadable) => vec![item(row.seq, None)],
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_cursor_is_read() {
-        let cursor = |text: &str| text.parse::<EventCursor>().ok();
-        assert_eq!(cursor("0"), Some(EventCursor(0)));
-        assert_eq!(cursor("12"), Some(EventCursor(12)));
-        for bad in ["", "-", "x", "-1", "1-2", "18446744073709551615"] {
-            assert_eq!(cursor(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn a_page_that_is_full_says_where_it_ends() {

@@ -1,6 +1,7 @@
 //! What the API says: the wire's own structs, made from the domain's at the last moment and
 //! serialised once. They borrow, so nothing is copied on the way out.
 
+pub mod audit;
 pub mod definition;
 pub mod event;
 pub mod saga;

@@ -1,9 +1,15 @@
 //! The command line, as clap reads it.
 
+mod audit;
+mod definitions;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(super) use audit::Audit;
+pub(super) use definitions::{Definitions, DefinitionsCommand, OneDefinition, Publish};
 
 /// A saga coordinator: every saga completes, or makes amends.
 #[derive(Debug, Parser)]
@@ -45,6 +51,9 @@ pub(super) enum Command {
     /// Follow a saga until it has finished or failed.
     #[command(after_help = "Example:\n    amends watch 0198c7c4-aaaa-7000-8000-000000000000")]
     Watch(OneSaga),
+    /// Say why a saga stands where it stands, and what a cancel would undo.
+    #[command(after_help = "Example:\n    amends explain 0198c7c4-aaaa-7000-8000-000000000000")]
+    Explain(OneSaga),
     /// Turn a saga back.
     #[command(
         after_help = "Example:\n    amends cancel 0198c7c4-aaaa-7000-8000-000000000000 \
@@ -72,6 +81,15 @@ pub(super) enum Command {
         approved --payload '{\"by\": \"ann\"}'"
     )]
     Signal(Signal),
+    /// List, publish, pause and resume definitions.
+    #[command(after_help = "Example:\n    amends definitions publish sagas/*.yaml")]
+    Definitions(Definitions),
+    /// Show who did what, newest first.
+    #[command(
+        after_help = "Examples:\n    amends audit --actor ann --action SAGA_CANCELLED\n    \
+        amends audit --from 2026-11-01T00:00:00Z --to 2026-12-01T00:00:00Z --csv > november.csv"
+    )]
+    Audit(Audit),
     /// Draw the steps of a definition.
     #[command(
         after_help = "Example:\n    amends graph sagas/travel_booking.yaml --format svg > t.svg"
@@ -348,7 +366,7 @@ pub(super) struct Graph {
     #[arg(long, value_enum, default_value_t = GraphFormat::Mermaid)]
     pub(super) format: GraphFormat,
     /// A published version; the newest when left out.
-    #[arg(long = "definition-version", value_name = "N")]
+    #[arg(long = "version", alias = "definition-version", value_name = "N")]
     pub(super) version: Option<u32>,
     /// Where the coordinator's API is.
     #[arg(
@@ -436,6 +454,10 @@ mod tests {
             "retry ID",
             "resolve ID STEP --outcome skipped --note N --output {}",
             "signal ID NAME --payload 1",
+            "audit",
+            "audit --saga ID --actor a --action A --action B --from T --to T --limit 5 --json",
+            "audit --csv --limit 500 --cursor 1.2",
+            "audit --ndjson",
             "graph order --format json",
             "graph order",
         ];
@@ -452,6 +474,9 @@ mod tests {
             "list --certificate c.pem",
             "list --certificate-key k.pem",
             "list --limit 501",
+            "audit --limit 0",
+            "audit --csv --json",
+            "audit --csv --ndjson",
             "resolve ID STEP --outcome done --note N",
             "resolve ID STEP --outcome skipped",
             "start",

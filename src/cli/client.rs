@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reqwest::{Certificate, ClientBuilder, Identity, Method, RequestBuilder};
-use serde::Deserialize;
+use reqwest::{Certificate, ClientBuilder, Identity, Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
@@ -77,7 +77,7 @@ pub(super) enum TrustError {
 }
 
 /// An answer that says no.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 pub(super) struct Problem {
     /// The status.
     pub(super) status: u16,
@@ -88,10 +88,28 @@ pub(super) struct Problem {
     /// What is wrong with the body.
     #[serde(default)]
     pub(super) errors: Vec<MemberProblem>,
+    /// What was found in a definition.
+    #[serde(default)]
+    pub(super) problems: Vec<FoundProblem>,
+}
+
+/// One thing that was found in a definition.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+pub(super) struct FoundProblem {
+    /// The line, from 1.
+    pub(super) line: usize,
+    /// The column, from 1.
+    pub(super) column: usize,
+    /// `error` or `warning`.
+    pub(super) severity: String,
+    /// A stable word.
+    pub(super) code: String,
+    /// A sentence that says what to do.
+    pub(super) message: String,
 }
 
 /// One thing that is wrong with a body.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 pub(super) struct MemberProblem {
     /// Where.
     pub(super) pointer: String,
@@ -123,7 +141,7 @@ impl ClientError {
     pub(super) fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::Refused(problem) => problem.status == 503,
+            Self::Refused(problem) => matches!(problem.status, 429 | 503),
             Self::Url { .. } | Self::Trust { .. } | Self::Strange { .. } => false,
         }
     }
@@ -202,6 +220,15 @@ impl Client {
         &self,
         request: RequestBuilder,
     ) -> Result<T, ClientError> {
+        let (status, body) = self.exchange(request).await?;
+        serde_json::from_slice(&body).map_err(|_wrong| self.strange(status))
+    }
+
+    /// Sends a request; the status and the body of an answer that says yes.
+    pub(super) async fn exchange(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<(StatusCode, Vec<u8>), ClientError> {
         let unreachable = |source| ClientError::Unreachable {
             base: self.base.clone(),
             source,
@@ -209,16 +236,40 @@ impl Client {
         let answer = request.send().await.map_err(unreachable)?;
         let status = answer.status();
         let body = answer.bytes().await.map_err(unreachable)?;
-        let strange = || ClientError::Strange {
+        if status.is_success() {
+            return Ok((status, body.into()));
+        }
+        Err(self.refusal(status, &body))
+    }
+
+    /// Sends a request whose answer is read as it comes.
+    pub(super) async fn open(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        let unreachable = |source| ClientError::Unreachable {
+            base: self.base.clone(),
+            source,
+        };
+        let answer = request.send().await.map_err(unreachable)?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let body = answer.bytes().await.map_err(unreachable)?;
+        Err(self.refusal(status, &body))
+    }
+
+    /// What an answer that says no means.
+    fn refusal(&self, status: StatusCode, body: &[u8]) -> ClientError {
+        match serde_json::from_slice(body) {
+            Ok(problem) => ClientError::Refused(problem),
+            Err(_no_problem) => self.strange(status),
+        }
+    }
+
+    /// Whoever answered is no coordinator.
+    pub(super) fn strange(&self, status: StatusCode) -> ClientError {
+        ClientError::Strange {
             base: self.base.clone(),
             status: status.as_u16(),
-        };
-        if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|_wrong| strange());
-        }
-        match serde_json::from_slice(&body) {
-            Ok(problem) => Err(ClientError::Refused(problem)),
-            Err(_no_problem) => Err(strange()),
         }
     }
 }
@@ -270,6 +321,7 @@ mod tests {
                 pointer: "/input/total".to_owned(),
                 detail: "must be a number".to_owned(),
             }],
+            problems: Vec::new(),
         };
         assert_eq!(
             problem.to_string(),

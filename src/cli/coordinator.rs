@@ -200,7 +200,7 @@ pub(super) async fn database(config: &Config) -> Result<Store, CliError> {
 }
 
 async fn open_database(config: &Config) -> Result<Store, CliError> {
-    let store = connect(config).await?;
+    let store = connect(config).await?.with_audit(config.audit);
     if config.database.migrate {
         for migration in store.migrate().await? {
             tracing::info!(migration, "the schema was brought up to date");

@@ -9,7 +9,6 @@ use serde_json::Value;
 /// One fact of a saga's journal.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Fact {
-    pub(super) seq: u64,
     pub(super) at: DateTime<Utc>,
     pub(super) r#type: String,
     pub(super) step: Option<String>,
@@ -79,6 +78,19 @@ pub(super) struct StepView {
     pub(super) next_attempt_at: Option<DateTime<Utc>>,
     pub(super) waiting_for: Option<String>,
     pub(super) error: Option<Reason>,
+}
+
+/// An entry of the audit.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct AuditView {
+    pub(super) at: DateTime<Utc>,
+    pub(super) actor: String,
+    pub(super) action: String,
+    pub(super) saga: Option<String>,
+    pub(super) definition: Option<String>,
+    pub(super) step: Option<String>,
+    pub(super) detail: serde_json::Map<String, Value>,
+    pub(super) remote: Option<String>,
 }
 
 /// A page of a list.

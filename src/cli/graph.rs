@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use reqwest::Method;
 use serde_json::Value;
 
 use super::Verdict;
@@ -15,12 +16,11 @@ use crate::definition::{Definition, Severity, check, graph};
 /// `amends graph NAME|FILE`
 pub(super) async fn run(arguments: Graph, mut output: Output) -> Result<Verdict, CliError> {
     let path = Path::new(&arguments.definition);
-    let source = if path.is_file() {
-        std::fs::read_to_string(path)
-            .map_err(|source| CliError::io(format!("{} cannot be read", path.display()), source))?
-    } else {
-        published(&arguments).await?
-    };
+    if !path.is_file() {
+        return published(&arguments, &mut output).await;
+    }
+    let source = std::fs::read_to_string(path)
+        .map_err(|source| CliError::io(format!("{} cannot be read", path.display()), source))?;
     let definition = compiled(&arguments.definition, &source)?;
     match arguments.format {
         GraphFormat::Mermaid => output.line(graph::mermaid(&definition).trim_end())?,
@@ -30,24 +30,28 @@ pub(super) async fn run(arguments: Graph, mut output: Output) -> Result<Verdict,
     Ok(Verdict::Yes)
 }
 
-/// The document of a published definition; JSON is YAML, too.
-async fn published(arguments: &Graph) -> Result<String, CliError> {
+/// The graph of a published definition, as the coordinator draws it.
+async fn published(arguments: &Graph, output: &mut Output) -> Result<Verdict, CliError> {
     let token = arguments.token.as_deref();
     let client = Client::trusting(&arguments.url, token, &arguments.trust)?;
-    let name = arguments.definition.as_str();
-    let version = arguments.version.map(|version| version.to_string());
-    let answer: Value = match &version {
-        Some(version) => {
-            client
-                .get(&["definitions", name, "versions", version], &[])
-                .await?
-        }
-        None => client.get(&["definitions", name], &[]).await?,
+    let path = ["definitions", arguments.definition.as_str(), "graph"];
+    let media_type = match arguments.format {
+        GraphFormat::Mermaid => "text/vnd.mermaid",
+        GraphFormat::Svg => "image/svg+xml",
+        GraphFormat::Json => "application/json",
     };
-    Ok(answer
-        .get("definition")
-        .map(ToString::to_string)
-        .unwrap_or_default())
+    let version = arguments.version.map(|version| ("version", version));
+    let request = client
+        .request(Method::GET, &path)
+        .query(&version.as_slice())
+        .header("accept", media_type);
+    if arguments.format == GraphFormat::Json {
+        output.json(&client.send::<Value>(request).await?)?;
+        return Ok(Verdict::Yes);
+    }
+    let (_, body) = client.exchange(request).await?;
+    output.line(String::from_utf8_lossy(&body).trim_end())?;
+    Ok(Verdict::Yes)
 }
 
 fn compiled(name: &str, source: &str) -> Result<Arc<Definition>, CliError> {

@@ -1,6 +1,6 @@
 //! Sagas laid out for people.
 
-use super::fact::{SagaView, StepView};
+use super::fact::{AuditView, SagaView, StepView};
 use super::narrate::{duration, failure};
 use super::output::{Output, Tone};
 
@@ -174,6 +174,38 @@ pub(super) fn list(sagas: &[SagaView], output: &Output) -> Vec<String> {
     sagas.iter().map(line).collect()
 }
 
+/// Entries of the audit, in columns: when, who, what, to what, and more about it.
+pub(super) fn audit(entries: &[AuditView], output: &Output) -> Vec<String> {
+    let width = |text: &dyn Fn(&AuditView) -> usize| entries.iter().map(text).max().unwrap_or(0);
+    let actor = |entry: &AuditView| match &entry.remote {
+        Some(remote) => format!("{} ({remote})", entry.actor),
+        None => entry.actor.clone(),
+    };
+    let actor_width = width(&|entry| actor(entry).chars().count());
+    let action_width = width(&|entry| entry.action.len());
+    let line = |entry: &AuditView| {
+        let about = [&entry.saga, &entry.definition, &entry.step];
+        let about = about.into_iter().flatten().map(String::as_str);
+        let more = entry.detail.iter().map(|(name, value)| {
+            let text = value.as_str().map(str::to_owned);
+            format!("{name}: {}", text.unwrap_or_else(|| value.to_string()))
+        });
+        let told = format!(
+            "{}  {:<actor_width$}  {}  {}  {}",
+            output.toned(
+                Tone::Faint,
+                &entry.at.format("%Y-%m-%d %H:%M:%S%.3f").to_string()
+            ),
+            actor(entry),
+            output.toned(Tone::Strong, &format!("{:<action_width$}", entry.action)),
+            about.collect::<Vec<_>>().join(" "),
+            output.toned(Tone::Faint, &more.collect::<Vec<_>>().join(" · ")),
+        );
+        told.trim_end().to_owned()
+    };
+    entries.iter().map(line).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -246,6 +278,39 @@ mod tests {
   ✓ reserve  succeeded  20 ms
   … pay      waiting    2 attempts · waits for retry · next at 09:30:02.000 · http_503 (busy)"
                 .trim_start_matches('\n')
+        );
+    }
+
+    #[test]
+    fn the_audit_has_columns() {
+        let entry = |members: Value| {
+            let mut entry = json!({
+                "seq": 1, "at": "2026-11-21T09:30:00.123Z", "actor": "system",
+                "action": "SAGA_COMPLETED", "saga": "0198c7c4-aaaa-7000-8000-000000000000",
+                "definition": "order/2", "step": null, "detail": {}, "remote": null,
+            });
+            let members = members.as_object().unwrap().clone();
+            entry.as_object_mut().unwrap().extend(members);
+            serde_json::from_value::<AuditView>(entry).unwrap()
+        };
+        let rows = [
+            entry(json!({})),
+            entry(json!({
+                "actor": "ann", "action": "STEP_RESOLVED", "step": "ship", "remote": "::1",
+                "detail": { "outcome": "succeeded", "note": "by courier", "attempt": 2 },
+            })),
+            entry(json!({ "action": "REPLICA_STARTED", "saga": null, "definition": null })),
+        ];
+        assert_eq!(
+            audit(&rows, &Output::plain()),
+            [
+                "2026-11-21 09:30:00.123  system     SAGA_COMPLETED   \
+                 0198c7c4-aaaa-7000-8000-000000000000 order/2",
+                "2026-11-21 09:30:00.123  ann (::1)  STEP_RESOLVED    \
+                 0198c7c4-aaaa-7000-8000-000000000000 order/2 ship  \
+                 outcome: succeeded · note: by courier · attempt: 2",
+                "2026-11-21 09:30:00.123  system     REPLICA_STARTED",
+            ]
         );
     }
 

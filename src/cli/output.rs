@@ -12,6 +12,9 @@ use super::error::CliError;
 pub(super) struct Output {
     to: Box<dyn Write + Send>,
     coloured: bool,
+    terminal: bool,
+    /// Whether the last line on the terminal is one that the next takes the place of.
+    passing: bool,
 }
 
 /// What a piece of text means; its colour follows.
@@ -57,10 +60,12 @@ impl Output {
     pub(super) fn of_process() -> Self {
         let stdout = std::io::stdout();
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let coloured = stdout.is_terminal() && !refused;
+        let terminal = stdout.is_terminal();
         Self {
             to: Box::new(stdout),
-            coloured,
+            coloured: terminal && !refused,
+            terminal,
+            passing: false,
         }
     }
 
@@ -70,12 +75,36 @@ impl Output {
         Self {
             to: Box::new(std::io::sink()),
             coloured: false,
+            terminal: false,
+            passing: false,
         }
     }
 
     /// Prints a line.
     pub(super) fn line(&mut self, text: impl Display) -> Result<(), CliError> {
-        let written = writeln!(self.to, "{text}").and_then(|()| self.to.flush());
+        let erased = if std::mem::take(&mut self.passing) {
+            ERASE_LINE
+        } else {
+            ""
+        };
+        let written = writeln!(self.to, "{erased}{text}").and_then(|()| self.to.flush());
+        written.map_err(closed)
+    }
+
+    /// Shows how it stands, on a terminal only, until the next line is printed.
+    pub(super) fn passing(&mut self, text: &str) -> Result<(), CliError> {
+        if !self.terminal {
+            return Ok(());
+        }
+        let text = self.toned(Tone::Faint, text);
+        self.passing = true;
+        let written = write!(self.to, "{ERASE_LINE}{text}").and_then(|()| self.to.flush());
+        written.map_err(closed)
+    }
+
+    /// Hands bytes on as they are.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        let written = self.to.write_all(bytes).and_then(|()| self.to.flush());
         written.map_err(|error| {
             if error.kind() == ErrorKind::BrokenPipe {
                 CliError::OutputClosed
@@ -98,6 +127,17 @@ impl Output {
         } else {
             text.to_owned()
         }
+    }
+}
+
+/// Takes a terminal back to the beginning of a line, with nothing on it.
+const ERASE_LINE: &str = "\r\x1b[K";
+
+fn closed(error: std::io::Error) -> CliError {
+    if error.kind() == ErrorKind::BrokenPipe {
+        CliError::OutputClosed
+    } else {
+        CliError::io("the output", error)
     }
 }
 

@@ -1,26 +1,29 @@
-//! `amends watch`: follows a saga by its journal, and tells what happens as it happens.
+//! `amends watch`: follows a saga live, and tells what happens as it happens. A connection that is
+//! lost is made again, behind the last event that was seen.
 
 use std::time::{Duration, Instant};
 
+use reqwest::{Method, Response};
 use serde_json::Value;
 
 use super::Verdict;
 use super::arguments::OneSaga;
 use super::client::{Client, ClientError};
 use super::error::CliError;
-use super::fact::{Fact, Page, SagaView};
+use super::fact::{Fact, SagaView};
 use super::layout;
 use super::narrate::{Clock, Narrator};
 use super::output::Output;
+use super::sse::{Message, Parser};
 
-/// How soon the journal is looked at again after something has happened.
-const POLL_SOONEST: Duration = Duration::from_millis(20);
-/// How late, when nothing happens.
-const POLL_LATEST: Duration = Duration::from_millis(500);
+/// How soon a lost connection is made again, at first and at most.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// How long a coordinator may be away before the watch is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How many facts are asked for at a time.
-const PAGE: &str = "500";
+/// How long a stream may be silent: it has a comment every 15 seconds.
+const SILENCE_MAX: Duration = Duration::from_secs(40);
+/// A stream has no end that would be known before.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// How a watch shows what it sees.
 pub(super) enum Style {
@@ -66,79 +69,103 @@ pub(super) async fn follow_to_the_end(
 pub(super) async fn follow(
     client: &Client,
     id: &str,
-    mut style: Style,
+    style: Style,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let mut cursor = 0_u64;
-    let mut settled = false;
-    let mut pause = POLL_SOONEST;
-    let mut last_answer = Instant::now();
-    loop {
-        let page = match page(client, id, cursor).await {
-            Ok(page) => page,
-            Err(error) if error.may_pass() && last_answer.elapsed() < PATIENCE => {
-                tokio::time::sleep(POLL_LATEST).await;
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-        };
-        last_answer = Instant::now();
-        for (fact, value) in &page.items {
-            cursor = fact.seq;
-            settled = settles(&fact.r#type).unwrap_or(settled);
-            show(&mut style, fact, value, output)?;
-        }
-        if page.next_cursor.is_some() {
-            continue;
-        }
-        if settled {
-            return Ok(());
-        }
-        pause = if page.items.is_empty() {
-            (pause * 2).min(POLL_LATEST)
-        } else {
-            POLL_SOONEST
-        };
-        tokio::time::sleep(pause).await;
-    }
-}
-
-async fn page(client: &Client, id: &str, cursor: u64) -> Result<Page<(Fact, Value)>, ClientError> {
-    let query = [("cursor", cursor.to_string()), ("limit", PAGE.to_owned())];
-    let Page { items, next_cursor } = client
-        .get::<Page<Value>>(&["sagas", id, "events"], &query)
-        .await?;
-    let fact = |value: Value| {
-        let fact = serde_json::from_value(value.clone()).ok();
-        fact.map(|fact: Fact| (fact, value))
+    let mut following = Following {
+        seen: None,
+        style,
+        output,
     };
-    Ok(Page {
-        items: items.into_iter().filter_map(fact).collect(),
-        next_cursor,
-    })
-}
-
-fn show(
-    style: &mut Style,
-    fact: &Fact,
-    value: &Value,
-    output: &mut Output,
-) -> Result<(), CliError> {
-    match style {
-        Style::Json => output.line(value),
-        Style::Told(narrator) => match narrator.tell(fact, output) {
-            Some(line) => output.line(line),
-            None => Ok(()),
-        },
+    let mut pause = AGAIN.0;
+    let mut answered = Instant::now();
+    loop {
+        match open(client, id, following.seen.as_deref()).await {
+            Ok(stream) => {
+                let seen = following.seen.clone();
+                if following.read(stream).await? == Ended::Settled {
+                    return Ok(());
+                }
+                answered = Instant::now();
+                if following.seen != seen {
+                    pause = AGAIN.0;
+                }
+            }
+            Err(error) if error.may_pass() && answered.elapsed() < PATIENCE => {}
+            Err(error) => return Err(error.into()),
+        }
+        following
+            .output
+            .passing("the connection was lost; trying again")?;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(AGAIN.1);
     }
 }
 
-/// Whether a fact means that whoever waits for the saga is answered; none when it says nothing
-/// about that.
-fn settles(r#type: &str) -> Option<bool> {
-    match r#type {
-        "saga_completed" | "saga_compensated" | "saga_failed" => Some(true),
-        "saga_unblocked" | "saga_compensating" | "saga_went_forward" => Some(false),
-        _ => None,
+async fn open(client: &Client, id: &str, seen: Option<&str>) -> Result<Response, ClientError> {
+    let mut request = client
+        .request(Method::GET, &["sagas", id, "events"])
+        .header("accept", "text/event-stream")
+        .timeout(STREAM_TIMEOUT);
+    if let Some(seen) = seen {
+        request = request.header("last-event-id", seen);
+    }
+    client.open(request).await
+}
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// The saga has finished or failed.
+    Settled,
+    /// The connection was lost, or the coordinator drains.
+    Lost,
+}
+
+/// A saga that is followed, over as many connections as it takes.
+struct Following<'a> {
+    /// The number of the last event that was told.
+    seen: Option<String>,
+    style: Style,
+    output: &'a mut Output,
+}
+
+impl Following<'_> {
+    async fn read(&mut self, mut stream: Response) -> Result<Ended, CliError> {
+        let mut parser = Parser::default();
+        loop {
+            let Ok(Ok(Some(piece))) = tokio::time::timeout(SILENCE_MAX, stream.chunk()).await
+            else {
+                return Ok(Ended::Lost);
+            };
+            let messages = parser
+                .take(&piece)
+                .map_err(|error| CliError::NoAnswer(error.to_string()))?;
+            for message in messages {
+                if message.event == "end" {
+                    return Ok(Ended::Settled);
+                }
+                self.tell(message)?;
+            }
+        }
+    }
+
+    fn tell(&mut self, message: Message) -> Result<(), CliError> {
+        if message.id.is_some() {
+            self.seen = message.id;
+        }
+        match &mut self.style {
+            Style::Json => {
+                let value: Value = serde_json::from_str(&message.data).unwrap_or_default();
+                self.output.line(value)
+            }
+            Style::Told(narrator) => {
+                let fact = serde_json::from_str::<Fact>(&message.data).ok();
+                match fact.and_then(|fact| narrator.tell(&fact, self.output)) {
+                    Some(line) => self.output.line(line),
+                    None => Ok(()),
+                }
+            }
+        }
     }
 }

@@ -134,11 +134,10 @@ fn read_breaker(section: &mut Section) -> Option<CircuitBreaker> {
 fn read_bulkhead(section: &mut Section) -> Bulkhead {
     Bulkhead {
         concurrent_max: section.read("max_concurrent", (50, "50"), count(1..=COUNT_MAX)),
-        // 0: whatever cannot go at once waits in the journal.
         waiting_max: section.read(
             "max_waiting",
             (Bulkhead::WAITING_MAX, "1000"),
-            count(0..=COUNT_MAX),
+            count(1..=COUNT_MAX),
         ),
         wait_max_ms: section.read("max_wait", (Bulkhead::WAIT_MAX_MS, "10s"), duration_ms),
     }
@@ -213,7 +212,7 @@ mod tests {
         let yaml = "
 circuit_breaker: { failure_rate: 0.25, window: 1m, minimum_calls: 7, consecutive_failures: 9,
                    slow_call: 2s, open_for: 50ms, open_for_max: 70ms, probes: 3 }
-bulkhead: { max_concurrent: 2, max_waiting: 0, max_wait: 1ms }
+bulkhead: { max_concurrent: 2, max_waiting: 3, max_wait: 1ms }
 rate_limit: { per_second: 1, burst: 1 }
 ";
         let (guards, _, problems) = read(yaml);
@@ -231,7 +230,7 @@ rate_limit: { per_second: 1, burst: 1 }
                 bulkhead.waiting_max,
                 bulkhead.wait_max_ms
             ),
-            (2, 0, 1)
+            (2, 3, 1)
         );
         let limit = guards.rate_limit.unwrap();
         assert_eq!((limit.per_second, limit.burst), (1, 1));

@@ -1,6 +1,7 @@
 //! The configuration as a whole: layers, problems, what is shown.
 
 use super::*;
+use crate::store::AuditAction;
 
 mod auth;
 
@@ -200,6 +201,47 @@ fn an_unreadable_or_broken_file_is_a_problem() {
 }
 
 #[test]
+fn what_is_audited_is_all_or_a_list() {
+    let audit = |file: &str| load(file, &[], &[]).unwrap().audit;
+    assert_eq!(audit(""), AuditPolicy::default());
+    assert_eq!(audit("audit: { actions: all }"), AuditPolicy::default());
+    assert_eq!(audit("audit: { actions: [all] }"), AuditPolicy::default());
+    let some = audit("audit: { actions: [SAGA_FAILED, SAGA_CANCELLED], include_output: true }");
+    let expected = AuditPolicy {
+        actions: [AuditAction::SagaFailed, AuditAction::SagaCancelled]
+            .into_iter()
+            .collect(),
+        include_input: false,
+        include_output: true,
+    };
+    assert_eq!(some, expected);
+    let one = load("", &[("AMENDS__AUDIT__ACTIONS", "SAGA_FAILED")], &[]).unwrap();
+    assert!(one.audit.actions.contains(AuditAction::SagaFailed));
+    assert!(!one.audit.actions.contains(AuditAction::SagaStarted));
+    assert_eq!(one.masked()["audit"]["actions"], "SAGA_FAILED");
+
+    let file = "audit: { actions: [SAGA_FAILED, SAGA_CANCELED, x], include_input: 1, other: 2 }";
+    let found = problems(file, &[]);
+    let paths: Vec<_> = found.iter().map(|(path, _)| path.as_str()).collect();
+    let expected = [
+        "audit.actions[1]",
+        "audit.actions[2]",
+        "audit.include_input",
+        "audit.other",
+    ];
+    assert_eq!(paths, expected);
+    assert!(
+        found[0].1.contains("did you mean SAGA_CANCELLED?"),
+        "{found:?}"
+    );
+    for bad in ["[all, SAGA_FAILED]", "[]", "", "{ a: b }", "saga_failed"] {
+        let found = problems(&format!("audit: {{ actions: {bad} }}"), &[]);
+        assert_eq!(found.len(), 1, "{bad}: {found:?}");
+        assert_eq!(found[0].0, "audit.actions", "{bad}");
+    }
+}
+
+#[test]
 fn what_comes_later_is_refused_unless_it_says_its_default() {
     let defaults = r"
 rabbitmq: { url: null, prefix: amends, declare: true, prefetch: 256 }
@@ -218,7 +260,6 @@ participants:
         ("sqs.enabled", "true"),
         ("engine.role", "preview"),
         ("engine.role_file", "/other"),
-        ("audit.actions", "none"),
         ("participants.a.transport", "rabbitmq"),
         ("participants.a.queue", "q"),
     ] {

@@ -16,6 +16,14 @@ use super::request::Origin;
 use super::watched::BeforeAnswer;
 use super::{Attempt, DispatchError};
 
+/// What a call came to.
+pub(super) struct Called {
+    pub(super) outcome: Outcome,
+    /// Whether the participant is well by it: it did what it was asked, or refused to. None where
+    /// the call says nothing about that.
+    pub(super) well: Option<bool>,
+}
+
 /// How a participant is reached, with everything that does not change made ready.
 #[derive(Debug)]
 pub(super) struct HttpParticipant {
@@ -54,26 +62,41 @@ impl HttpParticipant {
         attempt: &Attempt,
         now: Timestamp,
         deadline: Timestamp,
-    ) -> Outcome {
+    ) -> Called {
         let left_ms = now.ms_until(deadline);
         if left_ms == 0 {
-            return transient("timeout", "its time was up before it was sent".to_owned());
+            let outcome = transient("timeout", "its time was up before it was sent".to_owned());
+            return Called {
+                outcome,
+                well: None,
+            };
         }
         let request = match self.origin.request(attempt, deadline) {
             Ok(request) => request,
             // Nothing was sent, and what was rendered once is rendered so for ever.
             Err(error) => {
                 let message = format!("what was rendered is no HTTP request: {error}");
-                return Outcome::Refused(StepError::new("expression_failed", message));
+                let outcome = Outcome::Refused(StepError::new("expression_failed", message));
+                return Called {
+                    outcome,
+                    well: None,
+                };
             }
         };
         let exchange = self.exchange(request, attempt, now);
         match tokio::time::timeout(Duration::from_millis(left_ms), exchange).await {
-            Ok(outcome) => outcome,
-            Err(_elapsed) => transient(
-                "timeout",
-                format!("no answer from {} within {left_ms} ms", self.name),
-            ),
+            Ok(outcome) => Called {
+                well: Some(!matches!(outcome, Outcome::Transient { .. })),
+                outcome,
+            },
+            Err(_elapsed) => Called {
+                // One that the end of its saga cut short had not the time that was its due.
+                well: (attempt.not_after != Some(deadline)).then_some(false),
+                outcome: transient(
+                    "timeout",
+                    format!("no answer from {} within {left_ms} ms", self.name),
+                ),
+            },
         }
     }
 

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::Snapshot;
+use super::guards::HeldCall;
 use super::summary::Persisted;
 use crate::definition::Definition;
 use crate::saga::{InFlight, Saga, SagaId, Timestamp};
@@ -39,6 +40,8 @@ pub(super) struct EntryState {
     pub(super) durable: Arc<Saga>,
     /// The attempts that were handed to a task (or will be, once they are durable).
     pub(super) flying: HashSet<InFlight>,
+    /// Those of them that wait at a gate in memory.
+    pub(super) held: Vec<HeldCall>,
     /// What its summary row says.
     pub(super) persisted: Persisted,
     /// Its time in the timers.
@@ -63,6 +66,7 @@ impl Entry {
             durable: Arc::clone(&saga),
             saga,
             flying: HashSet::new(),
+            held: Vec::new(),
             persisted,
             timer: None,
             waiters: Vec::new(),
@@ -88,10 +92,7 @@ impl Entry {
     /// What anybody outside may see of it.
     pub(super) fn snapshot(&self) -> Snapshot {
         let saga = Arc::clone(&self.state.lock().durable);
-        Snapshot {
-            definition: Arc::clone(&self.definition),
-            saga,
-        }
+        self.shown(saga)
     }
 }
 

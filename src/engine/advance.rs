@@ -62,12 +62,21 @@ impl Tenure {
         if state.left {
             return Err(NotTaken::Left);
         }
-        if let Input::Attempt(attempted) = &input {
-            state.flying.remove(&InFlight {
-                step: attempted.step,
-                phase: attempted.phase,
-                attempt: attempted.attempt,
-            });
+        match &input {
+            Input::Attempt(attempted) => {
+                state.flying.remove(&InFlight {
+                    step: attempted.step,
+                    phase: attempted.phase,
+                    attempt: attempted.attempt,
+                });
+            }
+            Input::Held(held) => {
+                state.flying.remove(&held.call);
+            }
+            Input::LetThrough { .. }
+            | Input::Wake
+            | Input::Signal { .. }
+            | Input::Command { .. } => {}
         }
         let decision =
             decide(&entry.definition, &state.saga, input, now).map_err(NotTaken::Rejected)?;
@@ -138,8 +147,10 @@ impl Tenure {
             start,
             audit,
         });
+        self.note_held(entry, &state.saga, &saga);
         state.persisted = persisted;
         state.saga = Arc::clone(&saga);
+        state.recall_held();
         Submitted {
             receipt: Some(receipt),
             saga,
@@ -208,6 +219,7 @@ impl Tenure {
             self.keep_or_leave(entry, &mut state);
             waiters
         };
+        self.parts.watchers.tell(entry.id);
         let snapshot = || Snapshot {
             definition: Arc::clone(&entry.definition),
             saga: Arc::clone(saga),
@@ -226,7 +238,8 @@ impl Tenure {
         }
         let saga = &state.saga;
         let horizon = clock::now().plus_ms(HORIZON_MS);
-        let next = saga.next_time();
+        // What a guard holds back is woken by `recall`.
+        let next = saga.next_time_but_held();
         let stays = !saga.status().is_finished()
             && match rest(saga, !state.flying.is_empty()) {
                 Rest::Active => true,
@@ -261,8 +274,13 @@ impl Tenure {
             let rendered = requests.iter().position(|prepared| prepared.call == call);
             match rendered {
                 Some(place) => calls.push(requests.swap_remove(place)),
+                // It was in flight when the saga came into memory.
                 None => match crate::saga::render(&entry.definition, saga, call) {
-                    Ok(request) => calls.push(Prepared { call, request }),
+                    Ok(request) => calls.push(Prepared {
+                        call,
+                        request,
+                        sent: true,
+                    }),
                     Err(error) => {
                         // It rendered when it was decided, so the definition is not what it was.
                         let step = entry.definition.step(call.step);

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::active::Entry;
 use super::clock;
+use super::guards::Leave;
 use super::tenure::Tenure;
 use crate::definition::model::StatusPattern;
 use crate::definition::request::Phase;
-use crate::dispatch::Attempt;
-use crate::saga::{Attempted, Input, Outcome, Prepared, SagaId};
+use crate::dispatch::{Attempt, Pass};
+use crate::saga::{Attempted, Guard, Input, Outcome, Prepared, SagaId};
 use crate::telemetry::metrics::AttemptOutcome;
 use crate::telemetry::traces::{AttemptSpan, TracedAttempt};
 
@@ -23,7 +25,9 @@ impl Tenure {
         for call in calls {
             let tenure = Arc::clone(self);
             let entry = Arc::clone(entry);
-            self.spawn_for(entry.id, async move { tenure.carry_out(entry, call).await });
+            self.spawn_for(entry.id, async move {
+                tenure.carry_out(entry, call, None).await
+            });
         }
     }
 
@@ -45,36 +49,28 @@ impl Tenure {
         stopping.calls.spawn_on(task, &stopping.runtime);
     }
 
-    /// Makes a call, takes its outcome in, and goes on with what follows from it.
-    pub(super) async fn carry_out(self: Arc<Self>, entry: Arc<Entry>, first: Prepared) {
+    /// Makes a call, takes its outcome in, and goes on with what follows from it. `resuming` is the
+    /// leave to be one of those that recovery found; it is given back when a call has to wait.
+    pub(super) async fn carry_out(
+        self: Arc<Self>,
+        entry: Arc<Entry>,
+        first: Prepared,
+        mut resuming: Option<OwnedSemaphorePermit>,
+    ) {
         let mut next = first;
         loop {
             // What a drain or a lost lease leaves unsent, the next owner sends.
             if self.stopping().draining.is_cancelled() || self.ended.is_cancelled() {
                 return;
             }
-            let call = next.call;
-            let (attempt, span) = self.attempt(&entry, next);
-            let begun = Instant::now();
-            let outcome = tokio::select! {
-                biased;
-                outcome = self.parts.dispatcher.call(&attempt, clock::now()) => outcome,
-                () = self.stopping().hard.cancelled() => return,
-                () = self.ended.cancelled() => return,
+            let input = match self.leave(&entry, &next, &mut resuming).await {
+                Leave::Granted(pass, held) => match self.make(&entry, next, pass, held).await {
+                    Some(attempted) => Input::Attempt(attempted),
+                    None => return,
+                },
+                Leave::Held(held) => Input::Held(held),
+                Leave::Left => return,
             };
-            span.ended(&outcome);
-            tell(&attempt, &entry, &outcome);
-            if let Some(participant) = entry.metrics.participant(call.step) {
-                let came_to = AttemptOutcome::of(&outcome);
-                participant.attempt_ended(call.phase, came_to, begun.elapsed());
-            }
-            let input = Input::Attempt(Attempted {
-                step: call.step,
-                phase: call.phase,
-                attempt: call.attempt,
-                outcome,
-                draw: clock::draw(),
-            });
             let Ok(submitted) = self.submit(&entry, input, None) else {
                 return;
             };
@@ -92,9 +88,46 @@ impl Tenure {
         }
     }
 
+    /// Makes a call that was held back like that. None when the process or the tenure ends first.
+    async fn make(
+        &self,
+        entry: &Entry,
+        prepared: Prepared,
+        pass: Pass,
+        held: Option<(Guard, Duration)>,
+    ) -> Option<Attempted> {
+        let call = prepared.call;
+        let (attempt, span) = self.attempt(entry, prepared, held);
+        let begun = Instant::now();
+        let outcome = tokio::select! {
+            biased;
+            outcome = self.parts.dispatcher.send(pass, &attempt, clock::now()) => outcome,
+            () = self.stopping().hard.cancelled() => return None,
+            () = self.ended.cancelled() => return None,
+        };
+        span.ended(&outcome);
+        tell(&attempt, entry, &outcome);
+        if let Some(participant) = entry.metrics.participant(call.step) {
+            let came_to = AttemptOutcome::of(&outcome);
+            participant.attempt_ended(call.phase, came_to, begun.elapsed());
+        }
+        Some(Attempted {
+            step: call.step,
+            phase: call.phase,
+            attempt: call.attempt,
+            outcome,
+            draw: clock::draw(),
+        })
+    }
+
     /// What the dispatcher has to know of a call, and the span that the call is traced by.
-    fn attempt(&self, entry: &Entry, prepared: Prepared) -> (Attempt, AttemptSpan) {
-        let Prepared { call, request } = prepared;
+    fn attempt(
+        &self,
+        entry: &Entry,
+        prepared: Prepared,
+        held: Option<(Guard, Duration)>,
+    ) -> (Attempt, AttemptSpan) {
+        let Prepared { call, request, .. } = prepared;
         let definition = &entry.definition;
         let saga = Arc::clone(&entry.state.lock().saga);
         let step = definition.step(call.step);
@@ -123,7 +156,7 @@ impl Tenure {
             participant,
             phase: call.phase,
             number: call.attempt,
-            held: Duration::ZERO,
+            held,
         };
         let traces = &self.parts.traces;
         let span = traces.attempt(&traces.of(entry.id, &saga.started), &traced);

@@ -1,19 +1,49 @@
-//! The definitions that sagas can be started from: read from a directory, published to the store,
-//! and kept there for ever, because a running saga keeps the version that it started with.
+//! The definitions that sagas can be started from: read from a directory or published over the API,
+//! kept in the store for ever, because a running saga keeps the version that it started with, and
+//! held in memory, compiled.
+//!
+//! Whoever reads finds what is in memory and waits for nobody. What another replica published or
+//! paused is learnt within [`REFRESH_EVERY`], and at once where a definition is asked for that is
+//! not in memory.
 
-use std::collections::BTreeMap;
+mod directory;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use super::clock;
-use crate::definition::{self, Definition, Problem, Severity, Surroundings};
+use parking_lot::RwLock;
+
+use super::{Actor, clock};
+use crate::definition::{self, Definition, Surroundings};
 use crate::saga::Timestamp;
-use crate::store::{self, AuditAction, AuditRecord, Store, StoreError};
+use crate::store::{self, AuditAction, DefinitionState, NewDefinition, Source, Store, StoreError};
+
+pub use directory::FileProblem;
+
+/// How often a replica looks for what others have published and paused.
+pub const REFRESH_EVERY: Duration = Duration::from_secs(2);
 
 /// The published definitions, every version of each.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Catalogue {
+    store: Store,
+    versions: RwLock<Arc<Versions>>,
+    /// How many refreshes were ever asked for.
+    tickets: AtomicU64,
+    /// Held while the store is read: the tickets that had been drawn when the newest refresh that
+    /// went well began.
+    refreshed: tokio::sync::Mutex<u64>,
+}
+
+/// Every version that was read.
+#[derive(Clone, Debug, Default)]
+struct Versions {
     names: BTreeMap<String, BTreeMap<u32, Published>>,
+    /// Those that this release cannot read, so that each is told of once.
+    unreadable: BTreeSet<(String, u32)>,
 }
 
 /// A published version.
@@ -23,18 +53,36 @@ pub struct Published {
     pub definition: Arc<Definition>,
     /// When it was published.
     pub published_at: Timestamp,
+    /// Whether it takes no new starts.
+    pub paused: bool,
+    /// Where it was published from.
+    pub source: Source,
 }
 
-/// A problem, and the file that it was found in.
+/// What a start finds under a name and a version.
 #[derive(Clone, Debug)]
-pub struct FileProblem {
-    /// The file.
-    pub path: PathBuf,
-    /// What was found.
-    pub problem: Problem,
+pub(super) enum Startable {
+    /// A definition to start from.
+    Yes(Arc<Definition>),
+    /// It is there, and takes no new starts.
+    Paused,
+    /// It is not in memory.
+    Unknown,
 }
 
-/// Why no catalogue could be made.
+/// What publishing came to.
+#[derive(Clone, Debug)]
+pub enum Publication {
+    /// It was not there before.
+    New(Published),
+    /// The same was published before.
+    Same(Published),
+    /// Another document is published under that name and version; a published version never
+    /// changes.
+    Conflict,
+}
+
+/// Why the catalogue could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
     /// The directory of definitions cannot be read.
@@ -62,58 +110,38 @@ impl Catalogue {
         directory: &Path,
         surroundings: &Surroundings,
     ) -> Result<(Self, Vec<FileProblem>), CatalogueError> {
-        let files = read_directory(directory)?;
+        let files = directory::read_directory(directory)?;
         let sources = files
             .iter()
             .map(|(path, source)| (path.as_path(), source.as_str()));
-        let (good, mut problems) = check_files(sources, surroundings);
+        let (good, mut problems) = directory::check_files(sources, surroundings);
+        let catalogue = Self {
+            store: store.clone(),
+            versions: RwLock::default(),
+            tickets: AtomicU64::new(0),
+            refreshed: tokio::sync::Mutex::new(0),
+        };
         for (path, definition) in good {
-            let document = definition.document.to_string();
-            let (name, version, now) = (&definition.name, definition.version, clock::now());
-            let record =
-                AuditRecord::new(AuditAction::DefinitionPublished, now, store::SYSTEM, None)
-                    .of_definition(name, Some(version));
-            let published = store
-                .publish_definition(name, version, &document, now, &record)
-                .await?;
-            match published {
+            let own = Actor::system();
+            match catalogue
+                .write(&definition, Source::Directory, &own)
+                .await?
+            {
                 store::Published::New | store::Published::Same => {}
-                store::Published::Conflict => problems.push(conflict(&path, &definition)),
+                store::Published::Conflict => {
+                    problems.push(directory::conflict(&path, &definition));
+                }
             }
         }
-        let mut catalogue = Self::default();
-        for stored in store.definitions().await? {
-            catalogue.take(&stored);
-        }
+        catalogue.refresh().await?;
         Ok((catalogue, problems))
     }
 
-    fn take(&mut self, stored: &store::StoredDefinition) {
-        let checked = definition::check(&stored.document, None);
-        let Some(definition) = checked.definition else {
-            // It was good when it was published, so a newer version of amends wrote it.
-            tracing::error!(
-                definition = %stored.name,
-                version = stored.version,
-                problems = ?checked.problems,
-                "a published definition cannot be read; its sagas cannot go on here"
-            );
-            return;
-        };
-        let published = Published {
-            definition,
-            published_at: stored.published_at,
-        };
-        self.names
-            .entry(stored.name.clone())
-            .or_default()
-            .insert(stored.version, published);
-    }
-
-    /// A version, or the newest.
+    /// A version, or the newest, as far as this replica knows.
     #[must_use]
     pub fn find(&self, name: &str, version: Option<u32>) -> Option<Published> {
-        let versions = self.names.get(name)?;
+        let versions = self.versions.read();
+        let versions = versions.names.get(name)?;
         match version {
             Some(version) => versions.get(&version).cloned(),
             None => versions
@@ -122,113 +150,221 @@ impl Catalogue {
         }
     }
 
+    /// A version, or the newest; one that is not in memory is looked for in the store.
+    ///
+    /// # Errors
+    /// When it is not in memory and the database does not answer.
+    pub async fn look_up(
+        &self,
+        name: &str,
+        version: Option<u32>,
+    ) -> Result<Option<Published>, StoreError> {
+        if let Some(published) = self.find(name, version) {
+            return Ok(Some(published));
+        }
+        self.refresh().await?;
+        Ok(self.find(name, version))
+    }
+
     /// Every definition by name, with its versions from oldest to newest.
     #[must_use]
     pub fn all(&self) -> Vec<(String, Vec<Published>)> {
-        self.names
+        let versions = self.versions.read();
+        versions
+            .names
             .iter()
             .map(|(name, versions)| (name.clone(), versions.values().cloned().collect()))
             .collect()
     }
-}
 
-/// Checks several files together: each by itself, what this version does not run, and names and
-/// versions that two of them claim. Answers with those that can be used, and with every problem.
-fn check_files<'a>(
-    files: impl Iterator<Item = (&'a Path, &'a str)>,
-    surroundings: &Surroundings,
-) -> (Vec<(PathBuf, Arc<Definition>)>, Vec<FileProblem>) {
-    let mut good: Vec<(PathBuf, Arc<Definition>)> = Vec::new();
-    let mut problems = Vec::new();
-    for (path, source) in files {
-        let checked = definition::check(source, Some(surroundings));
-        let mut found = checked.problems;
-        if let Some(definition) = checked.definition {
-            found.extend(definition::unsupported(&definition, Some(surroundings)));
-            if !found
-                .iter()
-                .any(|problem| problem.severity == Severity::Error)
-            {
-                good.push((path.to_owned(), definition));
+    /// Every version of one definition, from oldest to newest.
+    #[must_use]
+    pub fn versions(&self, name: &str) -> Vec<Published> {
+        let versions = self.versions.read();
+        let versions = versions.names.get(name);
+        versions.map_or_else(Vec::new, |all| all.values().cloned().collect())
+    }
+
+    /// What a start that names no version, or this one, begins from: without one it is the newest
+    /// that is not paused.
+    pub(super) fn startable(&self, name: &str, version: Option<u32>) -> Startable {
+        let versions = self.versions.read();
+        let Some(versions) = versions.names.get(name) else {
+            return Startable::Unknown;
+        };
+        let found = match version {
+            Some(version) => versions.get(&version),
+            None => {
+                let mut newest_first = versions.values().rev();
+                let open = newest_first.find(|published| !published.paused);
+                open.or_else(|| versions.values().next_back())
             }
-        }
-        problems.extend(found.into_iter().map(|problem| FileProblem {
-            path: path.to_owned(),
-            problem,
-        }));
-    }
-    let named: Vec<(String, &Definition)> = good
-        .iter()
-        .map(|(path, definition)| (path.display().to_string(), definition.as_ref()))
-        .collect();
-    let files: Vec<(&str, &Definition)> = named
-        .iter()
-        .map(|(path, definition)| (path.as_str(), *definition))
-        .collect();
-    let conflicts = definition::conflicts(&files);
-    good.retain(|(path, _)| {
-        let path = path.display().to_string();
-        conflicts.iter().all(|conflict| conflict.path != path)
-    });
-    problems.extend(conflicts.into_iter().map(|conflict| FileProblem {
-        path: conflict.path.into(),
-        problem: conflict.problem,
-    }));
-    (good, problems)
-}
-
-fn conflict(path: &Path, definition: &Definition) -> FileProblem {
-    let message = format!(
-        "{} is published already with another content; a published version never changes: give this one a new version",
-        definition.reference()
-    );
-    let problem = Problem {
-        line: 1,
-        column: 1,
-        severity: Severity::Error,
-        code: "version_conflict",
-        message,
-    };
-    FileProblem {
-        path: path.to_owned(),
-        problem,
-    }
-}
-
-/// The definition files of a directory, in the order of their names. A directory that is not
-/// there has none.
-fn read_directory(directory: &Path) -> Result<Vec<(PathBuf, String)>, CatalogueError> {
-    let unreadable = |path: &Path| {
-        let path = path.to_owned();
-        move |source| CatalogueError::Unreadable { path, source }
-    };
-    if !directory.exists() {
-        tracing::warn!(directory = %directory.display(), "there is no directory of definitions");
-        return Ok(Vec::new());
-    }
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(unreadable(directory))? {
-        let path = entry.map_err(unreadable(directory))?.path();
-        if is_definition(&path) {
-            paths.push(path);
+        };
+        match found {
+            Some(published) if published.paused => Startable::Paused,
+            Some(published) => Startable::Yes(Arc::clone(&published.definition)),
+            None => Startable::Unknown,
         }
     }
-    paths.sort();
-    paths
-        .into_iter()
-        .map(|path| {
-            let source = std::fs::read_to_string(&path).map_err(unreadable(&path))?;
-            Ok((path, source))
+
+    /// Publishes a definition that was checked, for `actor`.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn publish(
+        &self,
+        definition: &Definition,
+        actor: &Actor,
+    ) -> Result<Publication, StoreError> {
+        let written = self.write(definition, Source::Api, actor).await?;
+        if written == store::Published::Conflict {
+            return Ok(Publication::Conflict);
+        }
+        if written == store::Published::New {
+            tracing::info!(definition = %definition.reference(), actor = actor.name, "published");
+        }
+        self.refresh().await?;
+        let published = self.find(&definition.name, Some(definition.version));
+        let published = published.ok_or(StoreError::Unreadable {
+            column: "document",
+            source: None,
+        })?;
+        Ok(if written == store::Published::New {
+            Publication::New(published)
+        } else {
+            Publication::Same(published)
         })
-        .collect()
-}
+    }
 
-/// YAML and JSON files, but not the JSON Schema of the language that may lie beside them.
-fn is_definition(path: &Path) -> bool {
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    matches!(extension, Some("yaml" | "yml" | "json")) && !name.ends_with("schema.json")
+    /// Lets a version, or all of a name, take no new starts, or take them again. Answers with
+    /// every version of the name, or nothing when there is no such version.
+    ///
+    /// # Errors
+    /// When the database does not answer; nothing has changed then.
+    pub async fn pause(
+        &self,
+        name: &str,
+        version: Option<u32>,
+        paused: bool,
+        actor: &Actor,
+    ) -> Result<Option<Vec<Published>>, StoreError> {
+        let action = if paused {
+            AuditAction::DefinitionPaused
+        } else {
+            AuditAction::DefinitionResumed
+        };
+        let record = actor
+            .record(action, clock::now())
+            .of_definition(name, version);
+        let changed = self
+            .store
+            .pause_definition(name, version, paused, &record)
+            .await?;
+        let Some(changed) = changed else {
+            return Ok(None);
+        };
+        if !changed.is_empty() {
+            tracing::info!(definition = name, versions = ?changed, paused, actor = actor.name, "a pause was changed");
+        }
+        self.refresh().await?;
+        Ok(Some(self.versions(name)))
+    }
+
+    /// Takes in what the store has by now. Several who ask at once share one look.
+    ///
+    /// # Errors
+    /// When the database does not answer; what is in memory stays.
+    pub(super) async fn refresh(&self) -> Result<(), StoreError> {
+        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
+        let mut refreshed = self.refreshed.lock().await;
+        if *refreshed > ticket {
+            // It began after we had asked.
+            return Ok(());
+        }
+        let drawn = self.tickets.load(Ordering::Relaxed);
+        let states = self.store.definitions().await?;
+        let mut versions = Versions::clone(&Arc::clone(&self.versions.read()));
+        let mut changed = false;
+        for state in states {
+            changed |= self.take(&mut versions, state).await?;
+        }
+        if changed {
+            *self.versions.write() = Arc::new(versions);
+        }
+        *refreshed = drawn;
+        Ok(())
+    }
+
+    /// Takes one version in; whether that changed anything.
+    async fn take(
+        &self,
+        versions: &mut Versions,
+        state: DefinitionState,
+    ) -> Result<bool, StoreError> {
+        let DefinitionState {
+            name,
+            version,
+            published_at,
+            paused,
+            source,
+        } = state;
+        let known = versions.names.get_mut(&name);
+        if let Some(known) = known.and_then(|known| known.get_mut(&version)) {
+            let changed = known.paused != paused;
+            known.paused = paused;
+            return Ok(changed);
+        }
+        if versions.unreadable.contains(&(name.clone(), version)) {
+            return Ok(false);
+        }
+        let Some(document) = self.store.definition_document(&name, version).await? else {
+            return Ok(false);
+        };
+        // A long document takes a while, and this thread may have others to serve.
+        let checked = tokio::task::spawn_blocking(move || definition::check(&document, None)).await;
+        let Ok(checked) = checked else {
+            // The runtime is going down.
+            return Ok(false);
+        };
+        let Some(definition) = checked.definition else {
+            // It was good when it was published, so a newer version of amends wrote it.
+            tracing::error!(
+                definition = %name,
+                version,
+                problems = ?checked.problems,
+                "a published definition cannot be read; its sagas cannot go on here"
+            );
+            versions.unreadable.insert((name, version));
+            return Ok(true);
+        };
+        let published = Published {
+            definition,
+            published_at,
+            paused,
+            source,
+        };
+        let of_name = versions.names.entry(name).or_default();
+        of_name.insert(version, published);
+        Ok(true)
+    }
+
+    async fn write(
+        &self,
+        definition: &Definition,
+        source: Source,
+        actor: &Actor,
+    ) -> Result<store::Published, StoreError> {
+        let document = definition.document.to_string();
+        let new = NewDefinition {
+            name: &definition.name,
+            version: definition.version,
+            document: &document,
+            at: clock::now(),
+            source,
+        };
+        let record = actor
+            .record(AuditAction::DefinitionPublished, new.at)
+            .of_definition(new.name, Some(new.version));
+        self.store.publish_definition(&new, &record).await
+    }
 }

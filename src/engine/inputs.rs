@@ -150,7 +150,7 @@ async fn take_in(
         Ok((entry, submitted)) => match tenure.durable(&entry, submitted).await {
             Ok((_, snapshot, calls)) => {
                 tenure.send(&entry, calls);
-                Ok(snapshot)
+                Ok(entry.shown(snapshot.saga))
             }
             Err(AppendError::Rejected(_)) => Err(CommandError::Internal),
             Err(
@@ -168,7 +168,7 @@ async fn take_in(
 }
 
 /// Why an input made no events.
-enum Unsubmitted {
+pub(super) enum Unsubmitted {
     /// It was not taken.
     Error(CommandError),
     /// The saga has finished, and the input changes nothing.
@@ -177,7 +177,7 @@ enum Unsubmitted {
 
 impl Tenure {
     /// Finds a saga and submits an input to it.
-    async fn submit_by_id(
+    pub(super) async fn submit_by_id(
         self: &Arc<Self>,
         id: SagaId,
         input: Input,

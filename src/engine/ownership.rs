@@ -40,6 +40,12 @@ pub(super) async fn own(parts: Arc<Parts>) {
         *parts.tenure.write() = Some(Arc::clone(&tenure));
         let timers = Arc::clone(&tenure).keep_time();
         parts.stopping.tasks.spawn(timers);
+        for gate in parts.dispatcher.gates() {
+            let recall = Arc::clone(&tenure).recall(Arc::clone(gate));
+            parts.stopping.tasks.spawn(recall);
+        }
+        let watch = Arc::clone(&tenure).watch_database();
+        parts.stopping.tasks.spawn(watch);
         hold(&tenure).await;
         *parts.tenure.write() = None;
         if parts.stopping.stopped.is_cancelled() {

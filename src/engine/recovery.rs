@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::active::Entry;
 use super::summary::{HORIZON_MS, Persisted, rest};
 use super::tenure::Tenure;
@@ -15,6 +17,9 @@ use crate::store::{OwnedShard, StoreError, StoredSaga};
 const PAGE: u64 = 500;
 /// How many timers are taken at a time.
 const TIMERS_AT_ONCE: usize = 1_000;
+
+/// More unfinished sagas than this are a backlog: the participants are approached slowly.
+const BACKLOG: u64 = 16;
 
 /// A saga read from its journal.
 pub(super) struct Read {
@@ -33,6 +38,8 @@ enum Unreadable {
     Replay(#[from] ReplayError),
     #[error("its definition {name}/{version} is not published")]
     NoDefinition { name: String, version: u32 },
+    #[error("its definition could not be looked for")]
+    Store(#[from] StoreError),
 }
 
 fn shards_of(owned: &[OwnedShard]) -> Vec<u16> {
@@ -44,20 +51,27 @@ impl Parts {
     pub(super) async fn read(&self, id: SagaId) -> Result<Read, CommandError> {
         let stored = self.store.load(&[id]).await.map_err(|error| away(&error))?;
         let stored = stored.into_iter().next().ok_or(CommandError::NotFound)?;
-        self.rebuild(stored).map_err(|error| {
-            tracing::error!(saga_id = %id, %error, "the journal cannot be read");
-            CommandError::JournalUnreadable
+        self.rebuild(stored).await.map_err(|error| match error {
+            Unreadable::Store(error) => away(&error),
+            Unreadable::Replay(_) | Unreadable::NoDefinition { .. } => {
+                tracing::error!(saga_id = %id, %error, "the journal cannot be read");
+                CommandError::JournalUnreadable
+            }
         })
     }
 
-    fn rebuild(&self, stored: StoredSaga) -> Result<Read, Unreadable> {
+    async fn rebuild(&self, stored: StoredSaga) -> Result<Read, Unreadable> {
         let transitions = stored
             .transitions
             .iter()
             .map(|row| Transition::read(row.seq, row.at, &row.events))
             .collect::<Result<Vec<_>, _>>()?;
         let start = started(&transitions)?;
-        let published = self.catalogue.find(&start.definition, Some(start.version));
+        // Another replica may have published it a moment ago.
+        let published = self
+            .catalogue
+            .look_up(&start.definition, Some(start.version))
+            .await?;
         let definition = published
             .ok_or_else(|| Unreadable::NoDefinition {
                 name: start.definition.clone(),
@@ -108,6 +122,9 @@ impl Tenure {
         let standing = self.parts.store.standing(&shards_of(claimed)).await?;
         let unfinished = standing.unfinished();
         self.count_in(usize::try_from(unfinished).unwrap_or(usize::MAX));
+        if unfinished > BACKLOG {
+            self.approach_slowly(Some(tokio::time::Instant::now()));
+        }
         self.standing.take_over(standing);
         self.take_in(claimed);
         let (shards, failed) = (claimed.len(), standing.failed);
@@ -155,7 +172,10 @@ impl Tenure {
         }
     }
 
-    async fn bring_in_page(self: &Arc<Self>, mut ids: Vec<SagaId>) -> Result<usize, StoreError> {
+    pub(super) async fn bring_in_page(
+        self: &Arc<Self>,
+        mut ids: Vec<SagaId>,
+    ) -> Result<usize, StoreError> {
         let _loading = self.loading_any().await;
         ids.retain(|id| !self.active.contains(*id) && !self.is_aside(*id));
         if ids.is_empty() {
@@ -169,14 +189,15 @@ impl Tenure {
             let Some(fence) = self.fence(shard) else {
                 continue;
             };
-            match self.parts.rebuild(stored) {
+            match self.parts.rebuild(stored).await {
                 Ok(read) if read.snapshot.saga.status().is_settled() => {}
                 Ok(read) => {
                     let entry = self.bring_in(read, fence);
                     self.resume(&entry);
                     brought += 1;
                 }
-                Err(error) => {
+                Err(Unreadable::Store(error)) => return Err(error),
+                Err(error @ (Unreadable::Replay(_) | Unreadable::NoDefinition { .. })) => {
                     tracing::error!(saga_id = %id, %error, "the journal cannot be read; the saga is set aside as failed");
                     self.lease.set_aside(id, &error.to_string()).await?;
                     self.set_aside(id);
@@ -192,15 +213,24 @@ impl Tenure {
     /// Lets a saga that came into memory go on: its calls are sent again, its times are watched.
     fn resume(self: &Arc<Self>, entry: &Arc<Entry>) {
         let now = clock::now();
-        let (due, active, since) = {
+        let (due, active, since, nobodys) = {
             let mut state = entry.state.lock();
-            let next = state.saga.next_time();
+            self.park(entry, &state.saga);
+            let next = state.saga.next_time_but_held();
             let active = rest(&state.saga, false) == Rest::Active;
             self.timers.set(entry.id, state.timer, next);
             state.timer = next;
+            let nobodys = self.held_by_nobody(entry, &state.saga);
             let due = next.filter(|time| *time <= now);
-            (due.is_some(), active, due.unwrap_or(state.saga.updated_at))
+            let since = due.unwrap_or(state.saga.updated_at);
+            (due.is_some(), active, since, nobodys)
         };
+        for call in nobodys {
+            let tenure = Arc::clone(self);
+            self.spawn_for(entry.id, async move {
+                tenure.let_through(call).await;
+            });
+        }
         if !due && !active {
             return;
         }
@@ -214,13 +244,12 @@ impl Tenure {
                 () = tenure.ended.cancelled() => return,
             };
             drop(place);
-            tenure.wake(&entry).await;
-            drop(permit);
+            tenure.wake(&entry, permit.ok()).await;
         });
     }
 
     /// Looks at a saga whose time may have come, and follows its first call to the end.
-    async fn wake(self: &Arc<Self>, entry: &Arc<Entry>) {
+    async fn wake(self: &Arc<Self>, entry: &Arc<Entry>, resuming: Option<OwnedSemaphorePermit>) {
         let Ok(submitted) = self.submit(entry, Input::Wake, None) else {
             return;
         };
@@ -234,7 +263,9 @@ impl Tenure {
         };
         let Some(last) = calls.pop() else { return };
         self.send(entry, calls);
-        Arc::clone(self).carry_out(Arc::clone(entry), last).await;
+        Arc::clone(self)
+            .carry_out(Arc::clone(entry), last, resuming)
+            .await;
     }
 
     /// Wakes sagas as their times come, until the tenure ends or a drain begins.
@@ -247,7 +278,7 @@ impl Tenure {
                 };
                 entry.state.lock().timer = None;
                 let tenure = Arc::clone(&self);
-                self.spawn_for(id, async move { tenure.wake(&entry).await });
+                self.spawn_for(id, async move { tenure.wake(&entry, None).await });
             }
             let wait = self
                 .timers

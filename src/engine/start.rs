@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::active::Entry;
 use super::advance::{Beside, counts};
+use super::catalogue::Startable;
 use super::summary::Persisted;
 use super::tenure::Tenure;
 use super::{Accepted, Engine, Idempotency, Snapshot, StartError, StartRequest, clock};
@@ -26,21 +27,10 @@ impl Engine {
     /// See [`StartError`]; nothing was started then.
     pub async fn start(&self, request: StartRequest) -> Result<Accepted, StartError> {
         let tenure = self.tenure_for_start()?;
-        let definition = self
-            .parts
-            .catalogue
-            .find(&request.definition, request.version)
-            .ok_or_else(|| StartError::DefinitionNotFound {
-                name: request.definition.clone(),
-                version: request.version,
-            })?
-            .definition;
-        if let Some(schema) = &definition.input {
-            let problems = schema.problems(&request.input);
-            if !problems.is_empty() {
-                return Err(StartError::InputInvalid(problems));
-            }
-        }
+        let definition = match self.definition_for(&request).await {
+            Ok(definition) => definition,
+            Err(refusal) => return self.seen_or(refusal, &request).await,
+        };
         let owned = tenure.shard_for_start().ok_or(StartError::NotReady)?;
         if !tenure.admit() {
             return Err(StartError::TooManySagas);
@@ -113,6 +103,83 @@ impl Engine {
             return Err(StartError::DatabaseUnavailable);
         }
         Ok(tenure)
+    }
+
+    /// The definition that a start begins from, its input checked.
+    async fn definition_for(&self, request: &StartRequest) -> Result<Arc<Definition>, StartError> {
+        let StartRequest {
+            definition: name,
+            version,
+            input,
+            ..
+        } = request;
+        let catalogue = &self.parts.catalogue;
+        let mut found = catalogue.startable(name, *version);
+        if matches!(found, Startable::Unknown) {
+            // Another replica may have published it a moment ago.
+            catalogue.refresh().await.map_err(|error| {
+                tracing::warn!(%error, "a definition could not be looked for");
+                StartError::DatabaseUnavailable
+            })?;
+            found = catalogue.startable(name, *version);
+        }
+        let definition = match found {
+            Startable::Yes(definition) => definition,
+            Startable::Paused => {
+                return Err(StartError::DefinitionPaused {
+                    name: name.clone(),
+                    version: *version,
+                });
+            }
+            Startable::Unknown => {
+                return Err(StartError::DefinitionNotFound {
+                    name: name.clone(),
+                    version: *version,
+                });
+            }
+        };
+        let problems = definition
+            .input
+            .as_ref()
+            .map_or_else(Vec::new, |schema| schema.problems(input));
+        if problems.is_empty() {
+            Ok(definition)
+        } else {
+            Err(StartError::InputInvalid(problems))
+        }
+    }
+
+    /// A start that was made before is answered with its saga, whatever has become of its
+    /// definition since: paused, or with a newer version that takes other input.
+    async fn seen_or(
+        &self,
+        refusal: StartError,
+        request: &StartRequest,
+    ) -> Result<Accepted, StartError> {
+        let Some(own) = &request.idempotency else {
+            return Err(refusal);
+        };
+        match refusal {
+            StartError::DefinitionPaused { .. } | StartError::InputInvalid(_) => {}
+            StartError::DefinitionNotFound { .. }
+            | StartError::KeyReused
+            | StartError::TooManySagas
+            | StartError::NotReady
+            | StartError::Draining
+            | StartError::DatabaseUnavailable
+            | StartError::Internal => return Err(refusal),
+        }
+        match self.parts.store.start_key(&own.key).await {
+            Ok(Some((saga, digest))) if digest == own.digest => {
+                self.seen_before(saga, digest, Some(own)).await
+            }
+            Ok(Some(_) | None) => Err(refusal),
+            Err(error) if error.is_unavailable() => Err(StartError::DatabaseUnavailable),
+            Err(error) => {
+                tracing::error!(%error, "a start key could not be read");
+                Err(StartError::Internal)
+            }
+        }
     }
 
     fn why_not_written(&self) -> StartError {
@@ -218,5 +285,5 @@ async fn make_durable(
     }
     let Some(last) = calls.pop() else { return };
     tenure.send(&entry, calls);
-    tenure.carry_out(entry, last).await;
+    tenure.carry_out(entry, last, None).await;
 }

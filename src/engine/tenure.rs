@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::active::Active;
 use super::backlog::Backlog;
+use super::parked::Parked;
 use super::standing::Standing;
 use super::timers::Timers;
 use super::{Parts, Stopping};
@@ -41,6 +42,8 @@ pub(super) struct Tenure {
     pub(super) resuming: Arc<Semaphore>,
     /// Sagas that running or compensating here, in memory or not: what admission counts.
     pub(super) unfinished: AtomicUsize,
+    /// The attempts that wait in the journal for a guard.
+    pub(super) parked: Parked,
     /// How many sagas stand where, in memory or not.
     pub(super) standing: Standing,
     /// The sagas that could go on and have to wait their turn.
@@ -59,8 +62,11 @@ impl Tenure {
         journal: Journal,
         ended: CancellationToken,
     ) -> Arc<Self> {
+        let gates = parts.dispatcher.gates();
+        let parked = Parked::new(gates.map(|gate| gate.participant()));
         Arc::new(Self {
             parts,
+            parked,
             lease,
             journal,
             active: Active::default(),

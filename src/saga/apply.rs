@@ -65,6 +65,7 @@ impl Saga {
             finished_at: None,
             progress: Progress::Forward,
             suspended: false,
+            suspended_at: None,
             overdue: false,
             timed_out: false,
             cause: None,
@@ -229,8 +230,14 @@ impl Saga {
                 self.progress = Progress::Compensated;
                 self.finished_at = Some(at);
             }
-            Event::SagaSuspended { .. } => self.suspended = true,
-            Event::SagaResumed { .. } => self.suspended = false,
+            Event::SagaSuspended { .. } => {
+                self.suspended = true;
+                self.suspended_at = Some(at);
+            }
+            Event::SagaResumed { .. } => {
+                self.suspended = false;
+                self.suspended_at = None;
+            }
             Event::SagaStarted(_)
             | Event::AttemptStarted { .. }
             | Event::AttemptFailed { .. }
@@ -328,6 +335,7 @@ impl Saga {
             return;
         }
         let at = self.updated_at;
+        let since = self.record(call.step).map_or(at, |record| record.since);
         if self
             .attempt_held(call.step, call.phase, (guard, at), false)
             .is_err()
@@ -337,6 +345,7 @@ impl Saga {
         let Ok(record) = self.record_mut(call.step) else {
             return;
         };
+        record.since = since;
         record.state = match record.state {
             StepState::Held(guard, _) => StepState::Held(guard, None),
             StepState::CompensationHeld(outcome, guard, _) => {
@@ -463,11 +472,15 @@ impl Saga {
             .unwrap_or(ActionOutcome::Unknown)
     }
 
+    /// The record of a step, for an event that changes its state.
     fn record_mut(&mut self, step: StepIndex) -> Result<&mut StepRecord, ReplayError> {
-        let seq = self.seq;
-        self.steps
+        let (seq, at) = (self.seq, self.updated_at);
+        let record = self
+            .steps
             .get_mut(step.offset())
-            .ok_or(ReplayError::UnknownStep { seq, step: step.0 })
+            .ok_or(ReplayError::UnknownStep { seq, step: step.0 })?;
+        record.since = at;
+        Ok(record)
     }
 }
 

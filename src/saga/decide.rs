@@ -12,7 +12,7 @@ mod forward;
 mod signal;
 
 use super::apply::TIMED_OUT;
-use super::event::{Event, Failure, Started};
+use super::event::{Event, Failure, Resolution, Started};
 use super::facts::SagaFacts;
 use super::id::{SagaId, Timestamp};
 use super::input::{Input, Rejection};
@@ -42,6 +42,9 @@ pub struct Prepared {
     pub call: InFlight,
     /// What it asks.
     pub request: Request,
+    /// Whether the owner of the saga before this one may have sent it; never so for an attempt that
+    /// begins with a decision.
+    pub sent: bool,
 }
 
 /// The start of a saga.
@@ -128,6 +131,21 @@ pub fn render(
     declared.render(call.step, call.phase, &Scope::new(&facts))
 }
 
+/// How a person could resolve a step now.
+#[must_use]
+pub fn resolutions(definition: &Definition, saga: &Saga, step: StepIndex) -> Vec<Resolution> {
+    let deciding = Deciding {
+        definition,
+        saga: saga.clone(),
+        now: saga.updated_at,
+        events: Vec::new(),
+        requests: Vec::new(),
+    };
+    let mut all = Resolution::ALL.to_vec();
+    all.retain(|resolution| deciding.resolvable(step, *resolution));
+    all
+}
+
 /// One decision in the making: a scratch copy of the saga, advanced event by event.
 struct Deciding<'a> {
     definition: &'a Definition,
@@ -180,6 +198,7 @@ impl Deciding<'_> {
                 attempt,
             },
             request,
+            sent: false,
         });
     }
 

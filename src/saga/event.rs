@@ -288,3 +288,13 @@ pub enum Resolution {
     /// It was undone.
     Compensated,
 }
+
+impl Resolution {
+    /// Every resolution.
+    pub const ALL: [Self; 4] = [
+        Self::Succeeded,
+        Self::Skipped,
+        Self::Refused,
+        Self::Compensated,
+    ];
+}

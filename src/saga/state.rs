@@ -30,6 +30,8 @@ pub struct Saga {
     pub progress: Progress,
     /// Nothing new is sent while this is set.
     pub suspended: bool,
+    /// Since when.
+    pub suspended_at: Option<Timestamp>,
     /// Its time passed after the pivot.
     pub overdue: bool,
     /// Its time passed before the pivot; the deadline bounds nothing any more.
@@ -91,6 +93,8 @@ pub struct StepRecord {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+    /// Since when it is in its state.
+    pub since: Timestamp,
     /// The number of the event that ended its action: the order of completion.
     pub ended_seq: u64,
 }
@@ -168,6 +172,46 @@ impl StepState {
         }
     }
 
+    /// When what it waits for is over at the latest, where that is known.
+    #[must_use]
+    pub fn until(self) -> Option<Timestamp> {
+        match self {
+            Self::Retrying(at) | Self::AwaitingTime(at) | Self::CompensationRetrying(_, at) => {
+                Some(at)
+            }
+            Self::Held(_, until)
+            | Self::CompensationHeld(_, _, until)
+            | Self::AwaitingSignal(until) => until,
+            Self::Pending
+            | Self::Running
+            | Self::Ended(_)
+            | Self::Skipped
+            | Self::Compensating(_)
+            | Self::Compensated(_)
+            | Self::CompensationFailed(_) => None,
+        }
+    }
+
+    /// Which of the step's two calls it is about.
+    #[must_use]
+    pub fn phase(self) -> Phase {
+        match self {
+            Self::Pending
+            | Self::Running
+            | Self::Retrying(_)
+            | Self::Held(..)
+            | Self::AwaitingSignal(_)
+            | Self::AwaitingTime(_)
+            | Self::Ended(_)
+            | Self::Skipped => Phase::Action,
+            Self::Compensating(_)
+            | Self::CompensationRetrying(..)
+            | Self::CompensationHeld(..)
+            | Self::Compensated(_)
+            | Self::CompensationFailed(_) => Phase::Compensation,
+        }
+    }
+
     /// The phase of the attempt in flight, when there is one.
     #[must_use]
     pub fn in_flight(self) -> Option<Phase> {
@@ -202,6 +246,7 @@ impl StepRecord {
             error: None,
             started_at: None,
             finished_at: None,
+            since: Timestamp::default(),
             ended_seq: 0,
         }
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sea_orm::{ConnectionTrait, Value};
 use uuid::Uuid;
 
-use super::dialect::signed;
+use super::dialect::{column, signed};
 use super::records::SUMMARY_COLUMNS;
 use super::{Store, StoreError, StoredTransition, SummaryRow};
 use crate::saga::id::{SagaId, Timestamp};
@@ -75,6 +75,23 @@ impl Store {
             .query_all(self.backend.statement(&sql, values))
             .await?;
         rows.iter().map(SummaryRow::read).collect()
+    }
+
+    /// The saga that was started under an idempotency key, and the digest of what came with it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database is away.
+    pub async fn start_key(&self, key: &str) -> Result<Option<(SagaId, [u8; 32])>, StoreError> {
+        let sql = "SELECT saga_id, digest FROM start_keys \
+                   WHERE namespace = 'default' AND start_key = ?";
+        let statement = self.backend.statement(sql, vec![key.into()]);
+        let Some(row) = self.db.query_one(statement).await? else {
+            return Ok(None);
+        };
+        let digest: Vec<u8> = column(&row, "digest")?;
+        let digest = <[u8; 32]>::try_from(digest.as_slice())
+            .map_err(|source| StoreError::unreadable("digest", source))?;
+        Ok(Some((SagaId(column::<Uuid>(&row, "saga_id")?), digest)))
     }
 
     /// The journal of a saga, oldest first, from the transition that contains event `from_seq` on;

@@ -3,6 +3,7 @@
 //! A line about a saga has `saga_id` and `trace_id`, and `step` where there is one, as fields of its
 //! own. Never what a saga was started with, what participants were asked or said, or a secret.
 
+use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{EnvFilter, FilterExt as _, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
@@ -24,7 +25,9 @@ pub fn install(telemetry: &Telemetry, quiet: &str, traces: &Traces) -> Result<()
     };
     let filter = EnvFilter::builder()
         .parse_lossy(format!("{filter}{quiet}"))
-        .and(filter_fn(|metadata| metadata.target() != TARGET));
+        .and(filter_fn(|metadata| {
+            metadata.target() != TARGET && !holds_secrets(metadata)
+        }));
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = match telemetry.log {
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
@@ -34,6 +37,12 @@ pub fn install(telemetry: &Telemetry, quiet: &str, traces: &Traces) -> Result<()
         .with(traces.layer())
         .with(lines.with_filter(filter))
         .try_init()
+}
+
+/// What is never written, however much is asked for: the database library's own spans hold the
+/// database's password and the values of every statement.
+fn holds_secrets(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() > Level::INFO && metadata.target().starts_with("sea_orm")
 }
 
 /// Whether a filter says something of what would be quiet.

@@ -1,5 +1,10 @@
 //! Looking at sagas and changing them over the API, and definitions (api.md).
-#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test may")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -13,9 +18,13 @@ use support::database::{Kind, TestDatabase};
 use support::definitions::Definitions;
 use support::scripted::{Reply, Scripted};
 
+mod audit;
 mod changing;
 mod definitions;
 mod described;
+mod explaining;
+mod live;
+mod publishing;
 mod reading;
 
 const LONG: Duration = Duration::from_secs(30);
@@ -99,6 +108,11 @@ struct Scene {
 }
 
 async fn scene(kind: Kind) -> Scene {
+    scene_with(kind, &[]).await
+}
+
+/// The same with more definitions.
+async fn scene_with(kind: Kind, more: &[&'static str]) -> Scene {
     let switch = Arc::new(AtomicU16::new(409));
     let switched = Arc::clone(&switch);
     let probe = Scripted::start(move |asked| {
@@ -109,7 +123,8 @@ async fn scene(kind: Kind) -> Scene {
         Reply::json(status, &json!({ "ok": true }))
     });
     let database = TestDatabase::fresh(kind);
-    let all = [QUICK, REFUSED, WAITING, PAST, DOUBT, STUCK, LATE];
+    let mut all = vec![QUICK, REFUSED, WAITING, PAST, DOUBT, STUCK, LATE];
+    all.extend(more);
     let definitions = Definitions::of(&all);
     let binary = env!("CARGO_BIN_EXE_amends");
     let settings = Settings::new(binary, database.url(), definitions.path())

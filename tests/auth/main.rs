@@ -18,6 +18,8 @@ use support::definitions::Definitions;
 mod credentials;
 mod matrix;
 mod rotation;
+mod secrets;
+mod tls;
 mod violations;
 
 const LONG: Duration = Duration::from_secs(30);

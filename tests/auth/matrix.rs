@@ -19,17 +19,23 @@ const EXPECTED: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/openapi.json", "anyone"),
     ("GET", "/docs", "anyone"),
     ("GET", "/docs/{file:.*}", "anyone"),
+    ("POST", "/api/v1/sagas/{id}/steps/{step}/reply", "anyone"),
     ("GET", "/api/v1/sagas", "reader"),
     ("GET", "/api/v1/sagas/{id}", "reader"),
     ("GET", "/api/v1/sagas/{id}/events", "reader"),
+    ("GET", "/api/v1/sagas/{id}/explain", "reader"),
     ("GET", "/api/v1/definitions", "reader"),
     ("GET", "/api/v1/definitions/{name}", "reader"),
+    ("GET", "/api/v1/definitions/{name}/graph", "reader"),
     (
         "GET",
         "/api/v1/definitions/{name}/versions/{version}",
         "reader",
     ),
     ("POST", "/api/v1/definitions:check", "reader"),
+    ("GET", "/api/v1/audit", "reader"),
+    ("GET", "/api/v1/dead-letters", "reader"),
+    ("GET", "/api/v1/dead-letters/{id}", "reader"),
     ("POST", "/api/v1/sagas", "client"),
     ("POST", "/api/v1/sagas:batch", "client"),
     ("POST", "/api/v1/sagas/{id}/signals/{name}", "client"),
@@ -42,6 +48,20 @@ const EXPECTED: &[(&str, &str, &str)] = &[
         "/api/v1/sagas/{id}/steps/{step}/resolve",
         "operator",
     ),
+    ("POST", "/api/v1/definitions/{name}/pause", "operator"),
+    ("POST", "/api/v1/definitions/{name}/resume", "operator"),
+    ("POST", "/api/v1/dead-letters/{id}/replay", "operator"),
+    ("POST", "/api/v1/dead-letters/{id}/discard", "operator"),
+    ("POST", "/api/v1/definitions", "admin"),
+];
+
+/// What is in the specification and not in this version yet.
+const LATER: &[&str] = &[
+    "/api/v1/sagas/{id}/steps/{step}/reply",
+    "/api/v1/dead-letters",
+    "/api/v1/dead-letters/{id}",
+    "/api/v1/dead-letters/{id}/replay",
+    "/api/v1/dead-letters/{id}/discard",
 ];
 
 /// A saga that is not there, so that what is allowed changes nothing.
@@ -64,15 +84,18 @@ fn routes() -> Vec<(Method, &'static str, &'static str)> {
 
 #[test]
 fn the_table_of_routes_says_what_the_specification_says() {
-    let of_code: BTreeMap<_, _> = routes()
-        .into_iter()
-        .map(|(method, path, role)| ((path, method.to_string()), role))
-        .collect();
-    let of_spec: BTreeMap<_, _> = EXPECTED
+    let mut of_spec: BTreeMap<_, _> = EXPECTED
         .iter()
-        .map(|(method, path, role)| ((*path, (*method).to_owned()), *role))
+        .map(|(method, path, role)| (((*path).to_owned(), (*method).to_owned()), *role))
         .collect();
-    assert_eq!(of_code, of_spec);
+    for (method, path, role) in routes() {
+        let expected = of_spec.remove(&(path.to_owned(), method.to_string()));
+        assert_eq!(expected, Some(role), "{method} {path}");
+    }
+    let missing = of_spec
+        .keys()
+        .filter(|(path, _)| !LATER.contains(&path.as_str()));
+    assert_eq!(missing.collect::<Vec<_>>(), Vec::<&(String, String)>::new());
 }
 
 fn path_of(pattern: &str) -> String {

@@ -6,7 +6,7 @@ use amends::saga::id::Timestamp;
 use amends::saga::outcome::Status;
 use amends::store::{
     AppendError, Appended, AuditAction, AuditActions, AuditEntry, AuditFilter, AuditPolicy,
-    AuditRecord, Counters, Entry, Published, SYSTEM, Store,
+    AuditRecord, Counters, Entry, NewDefinition, Published, SYSTEM, Source, Store,
 };
 use sea_orm::ConnectionTrait;
 
@@ -21,6 +21,7 @@ crate::contract! {
     a_fenced_replica_leaves_no_row on sqlite postgres mariadb;
     a_saga_that_completes_costs_two_rows on sqlite postgres mariadb;
     a_definition_that_is_new_leaves_a_row on sqlite postgres mariadb;
+    a_pause_that_changes_something_leaves_a_row on sqlite postgres mariadb;
     a_replica_comes_and_goes on sqlite postgres mariadb;
     a_saga_set_aside_leaves_a_row on sqlite postgres mariadb;
     what_stands_alone_is_recorded on sqlite postgres mariadb;
@@ -218,7 +219,16 @@ async fn a_definition_that_is_new_leaves_a_row(bed: Arc<Bed>) {
     let (store, at) = (&bed.store, Timestamp(T0));
     let record = AuditRecord::new(AuditAction::DefinitionPublished, at, "ada", None)
         .of_definition("order", Some(2));
-    let publish = |document| store.publish_definition("order", 2, document, at, &record);
+    let publish = async |document| {
+        let new = NewDefinition {
+            name: "order",
+            version: 2,
+            document,
+            at,
+            source: Source::Api,
+        };
+        store.publish_definition(&new, &record).await
+    };
     assert_eq!(publish("{}").await.unwrap(), Published::New);
     assert_eq!(publish("{}").await.unwrap(), Published::Same);
     assert_eq!(publish("{\"a\":1}").await.unwrap(), Published::Conflict);
@@ -227,6 +237,46 @@ async fn a_definition_that_is_new_leaves_a_row(bed: Arc<Bed>) {
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].action, "DEFINITION_PUBLISHED");
     assert_eq!(told[0].definition, Some(("order".to_owned(), Some(2))));
+}
+
+async fn a_pause_that_changes_something_leaves_a_row(bed: Arc<Bed>) {
+    let (store, at) = (&bed.store, Timestamp(T0));
+    for version in 1..=2 {
+        let new = NewDefinition {
+            name: "order",
+            version,
+            document: "{}",
+            at,
+            source: Source::Directory,
+        };
+        let record = AuditRecord::new(AuditAction::DefinitionPublished, at, SYSTEM, None);
+        store.publish_definition(&new, &record).await.unwrap();
+    }
+    for (version, paused, action) in [
+        (Some(2), true, AuditAction::DefinitionPaused),
+        (Some(2), true, AuditAction::DefinitionPaused),
+        (None, false, AuditAction::DefinitionResumed),
+        (None, false, AuditAction::DefinitionResumed),
+    ] {
+        let record = AuditRecord::new(action, at, "ada", None).of_definition("order", version);
+        let changed = store.pause_definition("order", version, paused, &record);
+        changed.await.unwrap();
+    }
+    let told = store.audit(&AuditFilter::default(), None, 10).await;
+    let told = told.unwrap();
+    let told: Vec<_> = told
+        .iter()
+        .filter(|entry| entry.actor == "ada")
+        .map(|entry| (entry.action.as_str(), entry.definition.clone()))
+        .collect();
+    let of = |version| Some(("order".to_owned(), version));
+    assert_eq!(
+        told,
+        [
+            ("DEFINITION_RESUMED", of(None)),
+            ("DEFINITION_PAUSED", of(Some(2)))
+        ]
+    );
 }
 
 async fn a_replica_comes_and_goes(bed: Arc<Bed>) {

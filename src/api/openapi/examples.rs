@@ -109,6 +109,44 @@ pub(in crate::api) fn event() -> Value {
     })
 }
 
+/// Why a saga stands where it stands.
+pub(in crate::api) fn explanation() -> Value {
+    json!({
+        "id": "0198c7c4-aaaa-7000-8000-000000000000",
+        "status": "running",
+        "summary": "Waiting for payment: attempt 3 of charge_payment begins in 12 s (the last answer was 503).",
+        "waiting": [{
+            "step": "charge_payment",
+            "for": "retry",
+            "participant": "payment",
+            "since": "2026-11-21T09:30:00.040Z",
+            "until": "2026-11-21T09:30:12.040Z",
+            "attempt": 3,
+            "last_error": { "code": "http_503", "message": "busy" },
+        }],
+        "cancel": {
+            "possible": true,
+            "why_not": null,
+            "undoes": [["charge_payment"], ["reserve_stock"]],
+        },
+    })
+}
+
+/// An entry of the audit.
+pub(in crate::api) fn audit_entry() -> Value {
+    json!({
+        "seq": 1042,
+        "at": "2026-11-21T09:30:00.120Z",
+        "actor": "ann",
+        "action": "SAGA_CANCELLED",
+        "saga": SAGA,
+        "definition": "order_fulfilment/1",
+        "step": null,
+        "detail": { "reason": "The customer changed their mind." },
+        "remote": "10.0.0.7",
+    })
+}
+
 /// A problem.
 pub(in crate::api) fn problem() -> Value {
     json!({

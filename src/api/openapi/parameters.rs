@@ -41,6 +41,9 @@ parameters! {
     /// The version of a definition that a path names.
     VersionPath = [path("version", "The version.", version())];
 
+    /// The version of a definition that a query names.
+    VersionQuery = [query("version", "The version; left out, the newest.", version())];
+
     /// Which sagas are listed.
     SagaFilters = [
         query("definition", "The definition's name.", text()),
@@ -55,12 +58,27 @@ parameters! {
         query("overdue", "Whether the saga is overdue.", boolean()),
         query("cursor", "The `next_cursor` of the page before.", uuid()),
     ];
+    /// Which entries of the audit are listed.
+    AuditFilters = [
+        query("saga", "About this saga.", uuid()),
+        query("actor", "By this actor.", text()),
+        query("action", "The action; repeated, any of them.", list(words::audit_action())),
+        query("from", "At this time or after it.", time()),
+        query("to", "Before this time.", time()),
+        query("cursor", "The `next_cursor` of the page before.", audit_cursor()),
+    ];
     /// How many items a page has.
     Limit = [query("limit", "How many items the page has at most.", limit())];
     /// Where a page of events begins.
     EventCursor = [query(
         "cursor",
         "The `next_cursor` of the page before: the number of its last event.",
+        integer(0, u64::from(u32::MAX)).build(),
+    )];
+    /// Where a stream of events goes on.
+    LastEventId = [header(
+        "Last-Event-ID",
+        "With `Accept: text/event-stream`: the number of the last event that was seen.",
         integer(0, u64::from(u32::MAX)).build(),
     )];
     /// Where a page of definitions begins.
@@ -197,6 +215,13 @@ fn text() -> Object {
 /// A parameter that may be repeated.
 fn list(item: Object) -> Schema {
     ArrayBuilder::new().items(item).build().into()
+}
+
+fn audit_cursor() -> Object {
+    string()
+        .pattern(Some(r"^[0-9]{1,18}\.-?[0-9]{1,18}$"))
+        .examples(["1042.1795253400120"])
+        .build()
 }
 
 fn label() -> Object {

@@ -44,11 +44,11 @@ macro_rules! problems {
 }
 
 problems! {
-    Start: BODY CHANGE [DefinitionNotFound IdempotencyKeyReused TooManySagas];
+    Start: BODY CHANGE [DefinitionNotFound DefinitionPaused IdempotencyKeyReused TooManySagas];
     StartBatch: BODY [];
     ListSagas: QUERY READ [];
     GetSaga: SAGA READ [NotReady Draining];
-    ListEvents: SAGA QUERY READ [JournalUnreadable];
+    ListEvents: SAGA QUERY READ [JournalUnreadable Draining TooManyStreams];
     Cancel: SAGA BODY CHANGE [JournalUnreadable AlreadyFinished PastPivot];
     Suspend: SAGA BODY CHANGE [JournalUnreadable AlreadyFinished];
     Resume: SAGA BODY CHANGE [JournalUnreadable AlreadyFinished];
@@ -56,8 +56,15 @@ problems! {
     Resolve: SAGA BODY CHANGE [JournalUnreadable StepNotFound NotResolvable];
     Signal: SAGA BODY CHANGE [JournalUnreadable AlreadyFinished SignalUnknown TooManySignals];
     ListDefinitions: QUERY [];
-    GetDefinition: [DefinitionNotFound];
-    GetVersion: [BadRequest DefinitionNotFound];
+    GetDefinition: READ [DefinitionNotFound];
+    GetVersion: READ [BadRequest DefinitionNotFound];
+    GetGraph: QUERY READ [BadRequest DefinitionNotFound];
+    PublishDefinition: READ [
+        BadRequest MalformedJson PayloadTooLarge UnsupportedMediaType DefinitionInvalid
+        VersionConflict
+    ];
+    PauseDefinition: BODY READ [DefinitionNotFound];
+    ListAudit: QUERY READ [BadRequest];
     CheckDefinition: [BadRequest MalformedJson PayloadTooLarge UnsupportedMediaType];
 }
 

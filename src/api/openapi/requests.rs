@@ -58,6 +58,10 @@ bodies! {
         .build();
     /// Nothing.
     EmptyBody = body("Nothing: an empty object, or no body at all.").build();
+    /// Which version of a definition is paused or resumed.
+    PauseBody = body("That version; left out, every one that is published now.")
+        .property("version", nullable(version()))
+        .build();
     /// How a person has settled a step.
     ResolveBody = AnyOfBuilder::new()
         .description(Some("How a person has settled a step."))

@@ -11,6 +11,7 @@ use crate::api::members::Length;
 use crate::definition::request::Phase;
 use crate::saga::Status;
 use crate::saga::nesting::NESTING_MAX;
+use crate::store::AuditAction;
 
 /// A text that is one of these.
 pub(in crate::api) fn one_of(words: impl IntoIterator<Item = &'static str>) -> Object {
@@ -114,6 +115,14 @@ pub(in crate::api) fn event_type() -> Object {
     described(
         "What happened: the same word as in the journal.",
         one_of(EVENT_TYPES),
+    )
+}
+
+/// What the audit says was done.
+pub(in crate::api) fn audit_action() -> Object {
+    described(
+        "What was done.",
+        one_of(AuditAction::ALL.map(AuditAction::as_str)),
     )
 }
 

@@ -11,9 +11,6 @@ use crate::api::openapi::words;
 use crate::definition::{Problem, Severity};
 use crate::engine::catalogue::Published;
 
-/// Where every definition comes from until they can be published over the API.
-const DIRECTORY: &str = "directory";
-
 /// A definition in a list.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ListedDefinition)]
@@ -52,9 +49,9 @@ impl<'a> Listed<'a> {
         let newest = &published.last()?.definition;
         let version = |published: &Published| Version {
             version: published.definition.version,
-            paused: false,
+            paused: published.paused,
             published_at: At(published.published_at),
-            source: DIRECTORY,
+            source: published.source.as_str(),
         };
         Some(Self {
             name,
@@ -89,11 +86,56 @@ impl<'a> Document<'a> {
         Self {
             name: &published.definition.name,
             version: published.definition.version,
-            paused: false,
+            paused: published.paused,
             published_at: At(published.published_at),
             definition: &published.definition.document,
         }
     }
+}
+
+/// The steps of a definition as a graph, for the API's description only: `definition::graph` makes
+/// it.
+#[derive(Debug, ToSchema)]
+pub struct Graph {
+    /// The steps.
+    pub nodes: Vec<Node>,
+    /// Which step comes after which.
+    pub edges: Vec<Edge>,
+}
+
+/// A step in a graph.
+#[derive(Debug, ToSchema)]
+#[schema(as = GraphNode)]
+pub struct Node {
+    /// Its id.
+    pub id: String,
+    /// `action`, `wait` or `delay`.
+    pub kind: String,
+    /// What it does, in a few words.
+    pub label: String,
+    /// Who is asked; null where nobody is.
+    #[schema(required)]
+    pub participant: Option<String>,
+    /// `before` the pivot, the `pivot` or `after` it.
+    pub position: String,
+    /// Whether it is the pivot.
+    pub pivot: bool,
+    /// Whether it can be undone.
+    pub compensation: bool,
+    /// Whether it has a condition.
+    pub conditional: bool,
+    /// What its failure does: `compensate` or `continue`.
+    pub on_failure: String,
+}
+
+/// An edge of a graph.
+#[derive(Debug, ToSchema)]
+#[schema(as = GraphEdge)]
+pub struct Edge {
+    /// The step that comes first.
+    pub from: String,
+    /// The step that comes after it.
+    pub to: String,
 }
 
 /// What a check found.

@@ -272,7 +272,7 @@ pub fn step_id(definition: &Definition, step: StepIndex) -> &str {
 
 impl<'a> StepView<'a> {
     fn of(saga: &Saga, step: &'a Step, record: &'a StepRecord) -> Self {
-        let (status, waiting_for) = words(saga, step, record.state);
+        let (status, waiting_for) = step_words(saga, step, record.state);
         Self {
             id: &step.id,
             status,
@@ -314,7 +314,7 @@ impl<'a> ErrorView<'a> {
 }
 
 /// The word for a step's state, and on what it waits.
-fn words<'a>(
+pub fn step_words<'a>(
     saga: &Saga,
     step: &'a Step,
     state: StepState,

@@ -131,7 +131,7 @@ impl Deciding<'_> {
         stopping.map(|step| step.index).collect()
     }
 
-    fn resolvable(&self, index: StepIndex, resolution: Resolution) -> bool {
+    pub(super) fn resolvable(&self, index: StepIndex, resolution: Resolution) -> bool {
         let Some(step) = self.definition.step(index) else {
             return false;
         };

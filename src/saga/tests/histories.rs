@@ -13,6 +13,7 @@ use crate::definition::model::{
     Compensate, CompensationOrder, OnCompensationFailure, OnFailure, StepKind,
 };
 use crate::definition::request::Phase;
+use crate::saga::undo::{NoCancel, undoes};
 use crate::saga::{
     ActionOutcome, Attempted, Command, Event, Guard, HeldBack, InFlight, Input, Outcome,
     Resolution, Rest, Status, StepError, StepState, decide,
@@ -383,6 +384,27 @@ impl History {
             && self.driven.saga.steps.iter().any(|step| waits(step.state))
     }
 
+    fn flying(&self, phase: Phase) -> Vec<InFlight> {
+        let flying = self.driven.saga.in_flight();
+        flying.filter(|call| call.phase == phase).collect()
+    }
+
+    /// A compensation is done, at its second try where the first is to fail and there is one.
+    fn undo(&mut self, call: InFlight, fails_first: bool) {
+        if !fails_first || self.driven.saga.steps[call.step.offset()].tries != 1 {
+            return self.answer(call, done());
+        }
+        self.answer(call, transient());
+        let again = loop {
+            let mut flying = self.flying(Phase::Compensation).into_iter();
+            match flying.find(|again| again.step == call.step) {
+                Some(again) => break again,
+                None => self.pass_to_next_time(),
+            }
+        };
+        self.answer(again, done());
+    }
+
     /// From wherever it stands, a saga ends when everything answers well from now on.
     fn finish(&mut self) {
         for _ in 0..200 {
@@ -406,6 +428,41 @@ impl History {
     }
 }
 
+/// What a cancel really undoes: each step when it is asked to be undone, those of one group at the
+/// same time. Calls fail now and then, which must not change the order.
+fn really_undone(driven: &Driven, choices: &mut Choices) -> Vec<Vec<StepIndex>> {
+    let mut history = History {
+        driven: driven.clone(),
+        ledger: Ledger::default(),
+    };
+    history.command(Command::Cancel { reason: None });
+    history.command(Command::Resume);
+    for call in history.flying(Phase::Action) {
+        let definition = &history.driven.definition;
+        let step = &definition.steps[call.step.offset()];
+        let refuses = definition.pivot == Some(call.step) && step.compensation().is_none();
+        history.answer(call, if refuses { refused() } else { transient() });
+    }
+    let mut groups = Vec::new();
+    loop {
+        let held: Vec<_> = history.driven.saga.held().collect();
+        for (step, phase, _) in held {
+            history.feed(Input::LetThrough { step, phase });
+        }
+        while history.driven.saga.next_time().is_some() {
+            history.pass_to_next_time();
+        }
+        let group = history.flying(Phase::Compensation);
+        if group.is_empty() {
+            return groups;
+        }
+        for call in &group {
+            history.undo(*call, choices.one_in(3));
+        }
+        groups.push(group.into_iter().map(|call| call.step).collect());
+    }
+}
+
 fn cases() -> u32 {
     ProptestConfig::default().cases.max(4_000)
 }
@@ -424,5 +481,36 @@ proptest! {
             history.step(&mut choices);
         }
         history.finish();
+    }
+
+    /// At every moment of every history what a cancel is said to undo is what it undoes.
+    #[test]
+    fn what_a_cancel_is_said_to_undo_is_what_it_undoes(
+        script in prop::collection::vec(any::<u16>(), 0..60),
+    ) {
+        let mut choices = Choices(script.into_iter());
+        let driven = Driven::start(plan(&mut choices).build());
+        let mut history = History { driven, ledger: Ledger::default() };
+        loop {
+            let Driven { definition, saga, now, .. } = &history.driven;
+            match undoes(definition, saga, *now) {
+                Ok(said) => {
+                    let really = really_undone(&history.driven, &mut choices);
+                    prop_assert_eq!(said, really);
+                }
+                Err(NoCancel::Failed) => prop_assert_eq!(saga.status(), Status::Failed),
+                Err(NoCancel::Rejected(why)) => {
+                    let cancel = Input::Command {
+                        command: Command::Cancel { reason: None },
+                        actor: "ann".to_owned(),
+                    };
+                    prop_assert_eq!(decide(definition, saga, cancel, *now).unwrap_err(), why);
+                }
+            }
+            if choices.is_used_up() {
+                break;
+            }
+            history.step(&mut choices);
+        }
     }
 }

@@ -158,8 +158,9 @@ impl Plan {
 }
 
 /// A saga, its journal, and the clock.
+#[derive(Clone)]
 pub(super) struct Driven {
-    pub(super) definition: Definition,
+    pub(super) definition: Arc<Definition>,
     pub(super) saga: Saga,
     pub(super) journal: Vec<Transition>,
     pub(super) now: Timestamp,
@@ -186,7 +187,7 @@ impl Driven {
             events: decision.events,
         }];
         Self {
-            definition,
+            definition: Arc::new(definition),
             saga: decision.saga,
             journal,
             now,

@@ -68,6 +68,25 @@ impl Settings {
         self
     }
 
+    /// What the binary prints of the configuration that it would be started with, and ends.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    #[must_use]
+    pub fn printed_config(&self) -> String {
+        let mut command = Command::new(&self.binary);
+        command
+            .args(["serve", "--print-config"])
+            .args(&self.arguments);
+        let output = command
+            .env_clear()
+            .envs(self.environment(free_port(), free_port()))
+            .output()
+            .unwrap_or_else(|error| panic!("{}: {error}", self.binary.display()));
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        String::from_utf8_lossy(&output.stdout).into_owned() + &errors
+    }
+
     fn environment(&self, api: u16, management: u16) -> Vec<(String, String)> {
         let variable = |path: &str| format!("AMENDS__{}", path.replace('.', "__").to_uppercase());
         let mut environment = vec![

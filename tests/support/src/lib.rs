@@ -5,10 +5,12 @@
 //! where a test could not go on.
 
 pub mod api;
+pub mod audit;
 pub mod collector;
 pub mod coordinator;
 pub mod database;
 pub mod definitions;
+pub mod events;
 pub mod ledger;
 pub mod postgres;
 pub mod scripted;

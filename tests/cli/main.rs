@@ -6,6 +6,8 @@
     reason = "a test may"
 )]
 
+mod operating;
+
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -478,6 +480,9 @@ fn what_is_used_wrongly_ends_with_two() {
         &["resolve", "x", "y", "--outcome", "perhaps", "--note", "n"],
         &["signal", "x", "y", "--payload", "{"],
         &["graph", "x", "--format", "png"],
+        &["definitions"],
+        &["definitions", "publish", "/no/such/file"],
+        &["definitions", "pause", "x", "--version", "none"],
         &["demo", "--exit", "--participants", "127.0.0.1:1"],
         &["serve", "--config", "/no/such/file"],
         &["serve", "--database", "oracle://x"],
@@ -493,8 +498,23 @@ fn what_is_used_wrongly_ends_with_two() {
 #[test]
 fn every_command_has_help_with_an_example() {
     for command in [
-        "demo", "serve", "migrate", "check", "start", "list", "get", "watch", "cancel", "suspend",
-        "resume", "retry", "resolve", "signal", "graph",
+        "demo",
+        "serve",
+        "migrate",
+        "check",
+        "start",
+        "list",
+        "get",
+        "watch",
+        "explain",
+        "cancel",
+        "suspend",
+        "resume",
+        "retry",
+        "resolve",
+        "signal",
+        "definitions",
+        "graph",
     ] {
         let ran = run(&[command, "--help"]).ends(0);
         assert!(
@@ -503,5 +523,10 @@ fn every_command_has_help_with_an_example() {
             ran.out
         );
         assert!(ran.out.contains("Example:"), "{}", ran.out);
+    }
+    for command in ["list", "publish", "pause", "resume"] {
+        let ran = run(&["definitions", command, "--help"]).ends(0);
+        let example = format!("amends definitions {command}");
+        assert!(ran.out.contains("Example:") && ran.out.contains(&example));
     }
 }
