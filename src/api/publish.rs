@@ -29,7 +29,10 @@ use crate::engine::catalogue::{Publication, Published};
     path = "/definitions",
     tag = "definitions",
     operation_id = "publishDefinition",
-    request_body(content((String = "application/yaml"), (Value = "application/json"))),
+    request_body(
+        description = "The definition. No body is an empty document.",
+        content((Option<Value> = "application/yaml"), (Option<Value> = "application/json")),
+    ),
     responses(
         (
             status = 201, description = "It is published.", body = Document,
