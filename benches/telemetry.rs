@@ -112,7 +112,7 @@ fn tracing_of(criterion: &mut Criterion, name: &str, traces: &Traces) {
                     participant: "shop",
                     phase: Phase::Action,
                     number: 1,
-                    held: Duration::ZERO,
+                    held: None,
                 };
                 let span = traces.attempt(&traces.of(ID, black_box(&started)), &attempt);
                 black_box(&span.traceparent);

@@ -310,6 +310,7 @@ impl Engine {
             tasks.spawn(Arc::clone(gate).keep_time(stop));
         }
         tasks.spawn(ownership::own(Arc::clone(&parts)));
+        tasks.spawn(follow_publications(Arc::clone(&parts)));
         tasks.spawn(vitals::beat(Arc::clone(&parts)));
         tasks.spawn(follow_publications(Arc::clone(&parts)));
         Self { parts }

@@ -39,6 +39,9 @@ pub use records::{DueSaga, Failure, StoredSaga, StoredTransition, SummaryRow};
 
 use file_lock::FileLock;
 
+/// What the log lines and spans of the database's library begin their target with.
+pub const LIBRARY_TARGET: &str = "sea_orm";
+
 /// How long a query waits for a connection before the database counts as away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -23,9 +23,9 @@ pub(crate) struct Arguments {
     /// How many clients start sagas side by side.
     #[arg(long, default_value_t = 64)]
     pub(crate) clients: usize,
-    /// Measures each database twice in turns: as it ships, and with every guard and traces on.
+    /// Measures each database twice in turns: without guards, counts and traces, and with them all.
     #[arg(long)]
-    pub(crate) guarded: bool,
+    pub(crate) off_and_on: bool,
     /// How many sagas run alone, one after another, on PostgreSQL; 0 leaves that out.
     #[arg(long, default_value_t = 2_000)]
     lone: usize,
@@ -97,10 +97,10 @@ impl Arguments {
 
     /// What each database is measured with.
     pub(crate) fn trims(&self) -> &'static [Trim] {
-        if self.guarded {
-            &[Trim::Plain, Trim::Guarded]
+        if self.off_and_on {
+            &[Trim::Off, Trim::On]
         } else {
-            &[Trim::Plain]
+            &[Trim::Shipped]
         }
     }
 
@@ -117,10 +117,12 @@ impl Arguments {
 /// What a coordinator is measured with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trim {
-    /// As it ships.
-    Plain,
-    /// With every guard on, none of which holds anything back, and every saga traced.
-    Guarded,
+    /// As it ships: it counts what happens, and has neither guards nor traces.
+    Shipped,
+    /// Without guards, counts and traces.
+    Off,
+    /// With every guard, none of which holds anything back; it counts, and traces every saga.
+    On,
 }
 
 impl Kind {
@@ -136,10 +138,13 @@ impl Kind {
     /// Its name in a report, measured so.
     pub(crate) fn titled(self, trim: Trim) -> &'static str {
         match (self, trim) {
-            (kind, Trim::Plain) => kind.name(),
-            (Self::Sqlite, Trim::Guarded) => "SQLite guarded, traced",
-            (Self::Postgres, Trim::Guarded) => "PostgreSQL guarded, traced",
-            (Self::Mariadb, Trim::Guarded) => "MariaDB guarded, traced",
+            (kind, Trim::Shipped) => kind.name(),
+            (Self::Sqlite, Trim::Off) => "SQLite, all off",
+            (Self::Sqlite, Trim::On) => "SQLite, all on",
+            (Self::Postgres, Trim::Off) => "PostgreSQL, all off",
+            (Self::Postgres, Trim::On) => "PostgreSQL, all on",
+            (Self::Mariadb, Trim::Off) => "MariaDB, all off",
+            (Self::Mariadb, Trim::On) => "MariaDB, all on",
         }
     }
 }

@@ -60,8 +60,8 @@ pub(crate) fn throughput(
         .collect::<Result<Vec<_>>>()?;
     line("both:");
     row("  refused over completed, a call", &per_call);
-    if arguments.guarded {
-        over_plain(databases)?;
+    if arguments.off_and_on {
+        on_over_off(databases)?;
     }
     let payloads = definitions::input().to_string().len() + STEPS * participants::ANSWER.len();
     line(&format!(
@@ -73,20 +73,20 @@ pub(crate) fn throughput(
     Ok(())
 }
 
-/// Prints what guards and traces cost: each database's two columns stand beside each other.
-fn over_plain(databases: &[Series]) -> Result<()> {
+/// Prints what guards, counts and traces cost: each database's two columns stand beside each other.
+fn on_over_off(databases: &[Series]) -> Result<()> {
     for (title, variant) in [
         ("completed", Variant::Completed),
         ("refused", Variant::Refused),
     ] {
         let mut cells = vec!["-".to_owned()];
         for pair in databases.chunks(2) {
-            let plain = pair.first().context("a plain column")?;
+            let off = pair.first().context("a column")?;
             for series in pair {
-                cells.push(ratio(series.of(variant), plain.of(variant), 1.0)?);
+                cells.push(ratio(series.of(variant), off.of(variant), 1.0)?);
             }
         }
-        row(&format!("  over plain, {title}"), &cells);
+        row(&format!("  ON OVER OFF, {title}"), &cells);
     }
     Ok(())
 }

@@ -114,8 +114,10 @@ const GUARDS: [(&str, &str); 7] = [
 
 /// What is added to a coordinator as it ships.
 fn trimmed(settings: Settings, trim: Trim, collector: &str) -> Settings {
-    if trim == Trim::Plain {
-        return settings;
+    match trim {
+        Trim::Shipped => return settings,
+        Trim::Off => return settings.variable("AMENDS_BENCH_METRICS", "off"),
+        Trim::On => {}
     }
     let guards = PARTICIPANTS
         .iter()

@@ -112,3 +112,48 @@ fn admitted(request: &HttpRequest, needed: Access) -> Result<Actor, ApiError> {
         .map(|admission| admission.actor)
         .ok_or_else(|| ApiError::with(ErrorCode::Internal, "the caller was not asked for"))
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn admission(access: Access) -> Admission {
+        let (name, remote) = ("ann".to_owned(), None);
+        let actor = Actor { name, remote };
+        Admission { access, actor }
+    }
+
+    async fn extracted<C: FromRequest<Error = ApiError>>(
+        left: Option<Admission>,
+    ) -> Result<C, ApiError> {
+        let request = TestRequest::default().to_http_request();
+        if let Some(left) = left {
+            request.extensions_mut().insert(left);
+        }
+        C::from_request(&request, &mut Payload::None).await
+    }
+
+    #[tokio::test]
+    async fn who_was_not_let_in_for_this_is_not_in() {
+        let operator = Access::Role(Role::Operator);
+        let inside = extracted::<Operator>(Some(admission(operator)))
+            .await
+            .unwrap();
+        assert_eq!(inside.0.name, "ann");
+        for left in [None, Some(Access::Anyone), Some(Access::Role(Role::Admin))] {
+            let error = extracted::<Operator>(left.map(admission))
+                .await
+                .unwrap_err();
+            assert_eq!(error.code, ErrorCode::Internal, "{left:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_an_app_nobody_is_let_in() {
+        let request = TestRequest::default().to_http_request();
+        let error = admit(&request, Access::Anyone).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::Internal);
+    }
+}

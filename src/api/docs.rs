@@ -13,8 +13,8 @@ use utoipa_swagger_ui::{Config, Url};
 use super::access::Anyone;
 use super::error::{ApiError, ErrorCode};
 
-/// What the page may do: run its own scripts, and call this coordinator. It sets styles where
-/// they are needed, and its pictures are in its style sheet.
+/// What the page may do: run its own scripts, and call this coordinator. One of its parts makes a
+/// style of its own, and its pictures are in its style sheet.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'";
@@ -48,8 +48,12 @@ pub(super) async fn file(_: Anyone, request: HttpRequest) -> Result<HttpResponse
         let detail = format!("there is nothing at {}", request.path());
         ApiError::with(ErrorCode::NotFound, detail)
     })?;
+    let mut media_type = file.content_type;
+    if media_type.starts_with("text/") {
+        media_type.push_str("; charset=utf-8");
+    }
     Ok(HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, file.content_type))
+        .insert_header((CONTENT_TYPE, media_type))
         .insert_header((CONTENT_SECURITY_POLICY, POLICY))
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((X_FRAME_OPTIONS, "DENY"))

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpRequest};
@@ -18,6 +18,8 @@ use super::error::{ApiError, ErrorCode};
 
 /// The header that names a request.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// The longest request id that is taken from a client, in bytes.
 pub(super) const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -35,7 +37,12 @@ pub(super) async fn dress(
     } else {
         answer
     };
-    answer.headers_mut().insert(X_REQUEST_ID, id);
+    let headers = answer.headers_mut();
+    headers.insert(X_REQUEST_ID, id);
+    if !headers.contains_key(CACHE_CONTROL) {
+        // What is answered is the state of this moment, and nobody else's business.
+        headers.insert(CACHE_CONTROL, NO_STORE);
+    }
     if app.is_some_and(|app| app.engine.is_draining()) {
         // Whoever kept its connection to a replica that is stopping would meet its end.
         let head = answer.response_mut().head_mut();

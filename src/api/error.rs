@@ -340,6 +340,33 @@ mod tests {
     }
 
     #[test]
+    fn every_code_is_documented_and_nothing_more() {
+        let page = include_str!("../../docs/errors.md");
+        let rows = page.lines().filter(|line| line.starts_with("| `"));
+        let documented: Vec<Vec<&str>> = rows
+            .map(|row| row.trim_matches('|').split('|').map(str::trim).collect())
+            .collect();
+        let mut expected: Vec<_> = ErrorCode::ALL
+            .iter()
+            .map(|code| {
+                let word = format!("`{}`", code.as_str());
+                (word, code.status().as_str().to_owned(), code.title())
+            })
+            .collect();
+        let mut found: Vec<_> = documented
+            .iter()
+            .map(|row| (row[0].to_owned(), row[1].to_owned(), row[2]))
+            .collect();
+        expected.sort_unstable();
+        found.sort_unstable();
+        assert_eq!(found, expected);
+        for row in &documented {
+            assert_eq!(row.len(), 5, "{row:?}");
+            assert!(row.iter().all(|cell| !cell.is_empty()), "{row:?}");
+        }
+    }
+
+    #[test]
     fn who_is_not_known_is_told_how_to_say_so() {
         for code in ErrorCode::ALL {
             let response = ApiError::new(*code).response("/");

@@ -46,14 +46,14 @@ const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-repl
             status = 202, description = "It is started.", body = Summary,
             headers(
                 ("Location" = String, description = "Where the saga is."),
-                ("Idempotent-Replayed" = Option<String>, description = "`true` when the same start was seen before."),
+                ("Idempotent-Replayed" = String, description = "`true` when the same start was seen before."),
             ),
         ),
         (
             status = 200, description = "With `Prefer: wait=N`: it has finished or failed.", body = Whole,
             headers(
                 ("Location" = String, description = "Where the saga is."),
-                ("Idempotent-Replayed" = Option<String>, description = "`true` when the same start was seen before."),
+                ("Idempotent-Replayed" = String, description = "`true` when the same start was seen before."),
             ),
         ),
         problems::Start,

@@ -139,3 +139,84 @@ fn usable(key: DecodingKey) -> Option<VerificationKey> {
     };
     Some(VerificationKey { algorithm, key })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const X: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+
+    fn taken(mut key: Value, more: Value) -> Option<Algorithm> {
+        let (key, more) = (key.as_object_mut().unwrap(), more);
+        key.insert("kid".to_owned(), json!("k"));
+        key.extend(more.as_object().unwrap().clone());
+        let set = json!({ "keys": [ key ] }).to_string();
+        match VerificationKeys::from_jwks(set.as_bytes()) {
+            Ok(VerificationKeys::Named(keys)) => Some(keys["k"].algorithm),
+            Ok(VerificationKeys::One(key)) => panic!("{key:?}"),
+            Err(KeyError::NoneUsable) => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn ed() -> Value {
+        json!({ "kty": "OKP", "crv": "Ed25519", "x": X })
+    }
+
+    fn ec(curve: &str, x: &str) -> Value {
+        json!({ "kty": "EC", "crv": curve, "x": x, "y": x })
+    }
+
+    fn rsa(bytes: usize) -> Value {
+        let n = jsonwebtoken::jwk::Jwk::from_decoding_key(
+            &DecodingKey::from_rsa_raw_components(&vec![0xc5; bytes], &[1, 0, 1]),
+            Some(Algorithm::RS256),
+        );
+        let mut jwk = serde_json::to_value(n.unwrap()).unwrap();
+        jwk.as_object_mut().unwrap().remove("alg");
+        jwk
+    }
+
+    #[test]
+    fn a_key_is_for_one_algorithm() {
+        let nothing = json!({});
+        assert_eq!(taken(ed(), nothing.clone()), Some(Algorithm::EdDSA));
+        assert_eq!(
+            taken(ec("P-256", X), nothing.clone()),
+            Some(Algorithm::ES256)
+        );
+        assert_eq!(taken(rsa(256), nothing.clone()), Some(Algorithm::RS256));
+        let said = json!({ "alg": "EdDSA", "use": "sig", "key_ops": ["verify"] });
+        assert_eq!(taken(ed(), said), Some(Algorithm::EdDSA));
+    }
+
+    #[test]
+    fn what_is_for_something_else_is_passed_over() {
+        for more in [
+            json!({ "use": "enc" }),
+            json!({ "alg": "ES256" }),
+            json!({ "alg": "HS256" }),
+            json!({ "key_ops": ["sign"] }),
+            json!({ "kid": null }),
+            json!({ "crv": "P-256" }),
+        ] {
+            assert_eq!(taken(ed(), more.clone()), None, "{more}");
+        }
+        let more = json!({});
+        assert_eq!(taken(json!({ "kty": "oct", "k": X }), more.clone()), None);
+        assert_eq!(taken(ec("P-384", X), more.clone()), None);
+        assert_eq!(taken(rsa(128), more.clone()), None);
+        assert_eq!(taken(rsa(256), json!({ "alg": "RS512" })), None);
+        assert_eq!(taken(json!({ "kty": "new" }), more), None);
+    }
+
+    #[test]
+    fn what_is_no_set_is_refused() {
+        for bad in ["", "{}", "[]", "{\"keys\": 1}"] {
+            let error = VerificationKeys::from_jwks(bad.as_bytes()).unwrap_err();
+            assert!(matches!(error, KeyError::NoSet(_)), "{bad}");
+        }
+    }
+}

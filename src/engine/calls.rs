@@ -15,7 +15,7 @@ use super::tenure::Tenure;
 use crate::definition::model::StatusPattern;
 use crate::definition::request::Phase;
 use crate::dispatch::{Attempt, Pass};
-use crate::saga::{Attempted, Input, Outcome, Prepared, SagaId};
+use crate::saga::{Attempted, Guard, Input, Outcome, Prepared, SagaId};
 use crate::telemetry::metrics::AttemptOutcome;
 use crate::telemetry::traces::{AttemptSpan, TracedAttempt};
 
@@ -88,13 +88,13 @@ impl Tenure {
         }
     }
 
-    /// Makes a call that was held back for so long. None when the process or the tenure ends first.
+    /// Makes a call that was held back like that. None when the process or the tenure ends first.
     async fn make(
         &self,
         entry: &Entry,
         prepared: Prepared,
         pass: Pass,
-        held: Duration,
+        held: Option<(Guard, Duration)>,
     ) -> Option<Attempted> {
         let call = prepared.call;
         let (attempt, span) = self.attempt(entry, prepared, held);
@@ -121,7 +121,12 @@ impl Tenure {
     }
 
     /// What the dispatcher has to know of a call, and the span that the call is traced by.
-    fn attempt(&self, entry: &Entry, prepared: Prepared, held: Duration) -> (Attempt, AttemptSpan) {
+    fn attempt(
+        &self,
+        entry: &Entry,
+        prepared: Prepared,
+        held: Option<(Guard, Duration)>,
+    ) -> (Attempt, AttemptSpan) {
         let Prepared { call, request, .. } = prepared;
         let definition = &entry.definition;
         let saga = Arc::clone(&entry.state.lock().saga);

@@ -36,8 +36,8 @@ pub(super) struct HeldCall {
 
 /// What the gate made of a call.
 pub(super) enum Leave {
-    /// It may go, after it was held back in memory for so long.
-    Granted(Pass, Duration),
+    /// It may go, after it was held back in memory for so long, by that guard at first.
+    Granted(Pass, Option<(Guard, Duration)>),
     /// It is taken back.
     Held(HeldBack),
     /// It is left to the next owner.
@@ -103,14 +103,16 @@ impl Tenure {
         let call = prepared.call;
         let participant = participant_of(&entry.definition, call.step);
         let Some(gate) = self.parts.dispatcher.gate(participant) else {
-            return Leave::Granted(Pass::free(), Duration::ZERO);
+            return Leave::Granted(Pass::free(), None);
         };
         let came = Instant::now();
+        let mut held_by = None;
         let turn = match gate.enter(entry.id) {
-            Entrance::Open(pass) => return Leave::Granted(pass, Duration::ZERO),
+            Entrance::Open(pass) => return Leave::Granted(pass, None),
             Entrance::Away(guard) => Some(Err(guard)),
             Entrance::Wait(waiting) => {
                 *resuming = None;
+                held_by = Some(gate.held_by());
                 match self.wait(entry, call, waiting).await {
                     Some(turn) => turn,
                     None => return Leave::Left,
@@ -127,7 +129,7 @@ impl Tenure {
             })
         };
         match turn {
-            Some(Ok(pass)) => Leave::Granted(pass, came.elapsed()),
+            Some(Ok(pass)) => Leave::Granted(pass, held_by.map(|guard| (guard, came.elapsed()))),
             Some(Err(guard)) => {
                 let expected = gate.expected_in(self.parked.len(participant));
                 let expected = u64::try_from(expected.as_millis()).unwrap_or(u64::MAX);

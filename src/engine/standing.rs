@@ -3,7 +3,8 @@
 //! What holds: for each process, and at any moment at which nothing is on its way to the journal,
 //! sagas taken over + started = finished + standing. What was taken over is counted by the
 //! database when its shard is, before anything of it can change; from then on each durable
-//! transition moves one. With the lease all of it is dropped, and counted anew with the next.
+//! transition moves one. With the lease all of it is dropped, and counted anew with the next;
+//! a commit whose answer was lost together with the lease is in the new count, and was in none before.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 

@@ -127,3 +127,130 @@ fn tell_of_failure(entry: &Entry, saga: &Saga) {
         "a saga has failed and waits for a person"
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use serde_json::Value;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::definition::request::Phase;
+    use crate::definition::{Definition, check};
+    use crate::saga::{
+        Attempted, Command, Decision, Input, Outcome, SagaId, Started, StepError, Timestamp,
+        decide, start,
+    };
+
+    const NOW: Timestamp = Timestamp(1_000);
+
+    fn definition() -> Arc<Definition> {
+        let document = "
+name: order
+version: 1
+steps:
+  - { id: a, participant: shop, action: { command: a }, compensation: { command: b } }
+";
+        check(document, None).definition.unwrap()
+    }
+
+    fn started(definition: &Definition) -> Decision {
+        let started = Started {
+            definition: "order".to_owned(),
+            version: 1,
+            key: None,
+            labels: BTreeMap::new(),
+            input: Arc::new(Value::Null),
+            deadline: None,
+            traceparent: None,
+            tracestate: None,
+            actor: String::new(),
+        };
+        start(definition, SagaId(Uuid::from_u128(7)), started, NOW)
+    }
+
+    fn ended(phase: Phase, outcome: Outcome) -> Input {
+        Input::Attempt(Attempted {
+            step: StepIndex(0),
+            phase,
+            attempt: 1,
+            outcome,
+            draw: 0.0,
+        })
+    }
+
+    /// Decides inputs one after the other, and tallies each.
+    fn tallies(inputs: Vec<Input>) -> Vec<Tally> {
+        let definition = definition();
+        let Decision { events, saga, .. } = started(&definition);
+        let mut tallies = vec![Tally::of(&events, None, &saga)];
+        let mut before = saga;
+        for input in inputs {
+            let decision = decide(&definition, &before, input, NOW).unwrap();
+            tallies.push(Tally::of(&decision.events, Some(&before), &decision.saga));
+            before = decision.saga;
+        }
+        tallies
+    }
+
+    fn done() -> Outcome {
+        Outcome::Succeeded {
+            output: Value::Null,
+        }
+    }
+
+    #[test]
+    fn a_saga_is_finished_once_whatever_comes_late() {
+        let again = ended(Phase::Action, done());
+        let tallies = tallies(vec![ended(Phase::Action, done()), again]);
+        let [start, end, late] = tallies.as_slice() else {
+            panic!("{tallies:?}")
+        };
+        assert!(start.from.is_none() && start.finish().is_none());
+        assert_eq!(end.finish(), Some(Finish::Completed));
+        assert_eq!(late.finish(), None);
+        assert_eq!(late.late, [StepIndex(0)]);
+        assert_eq!(late.from, Some(late.to));
+    }
+
+    #[test]
+    fn a_compensation_that_is_refused_fails_the_saga_until_somebody_settles_it() {
+        let actor = String::new;
+        let cancel = Input::Command {
+            command: Command::Cancel { reason: None },
+            actor: actor(),
+        };
+        let no = Outcome::Refused(StepError::new("no", "no"));
+        let resolve = Input::Command {
+            command: Command::Resolve {
+                step: StepIndex(0),
+                resolution: crate::saga::Resolution::Compensated,
+                note: String::new(),
+                output: Value::Null,
+            },
+            actor: actor(),
+        };
+        let tallies = tallies(vec![
+            cancel,
+            ended(Phase::Action, done()),
+            ended(Phase::Compensation, no),
+            resolve,
+        ]);
+        let [_, turned, _, failed, settled] = tallies.as_slice() else {
+            panic!("{tallies:?}")
+        };
+        assert_eq!(turned.to.status(), Status::Compensating);
+        assert_eq!(
+            (failed.failed, failed.undone.as_slice()),
+            (1, &[Undoing::Failed][..])
+        );
+        assert_eq!(
+            (failed.to.status(), failed.finish()),
+            (Status::Failed, None)
+        );
+        assert_eq!(settled.finish(), Some(Finish::Compensated));
+        assert!(settled.undone.is_empty(), "a person did that");
+    }
+}

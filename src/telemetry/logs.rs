@@ -11,6 +11,7 @@ use tracing_subscriber::{Layer as _, fmt};
 
 use super::traces::{TARGET, Traces};
 use crate::config::{LogFormat, Telemetry};
+use crate::store;
 
 /// Writes logs to the standard error from now on, and lets attempts become spans. `quiet` says what
 /// of the libraries underneath is of no use to anybody, and is written only when asked for.
@@ -42,7 +43,7 @@ pub fn install(telemetry: &Telemetry, quiet: &str, traces: &Traces) -> Result<()
 /// What is never written, however much is asked for: the database library's own spans hold the
 /// database's password and the values of every statement.
 fn holds_secrets(metadata: &Metadata<'_>) -> bool {
-    *metadata.level() > Level::INFO && metadata.target().starts_with("sea_orm")
+    *metadata.level() > Level::INFO && metadata.target().starts_with(store::LIBRARY_TARGET)
 }
 
 /// Whether a filter says something of what would be quiet.

@@ -21,6 +21,7 @@ use support::scripted::{Reply, Scripted};
 mod audit;
 mod changing;
 mod definitions;
+mod described;
 mod explaining;
 mod live;
 mod publishing;

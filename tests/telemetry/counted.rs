@@ -151,3 +151,40 @@ async fn what_started_has_finished_or_is_active_through_every_kill() {
     coordinator.restart().await;
     it_adds_up(&coordinator, &database, taken_over).await;
 }
+
+/// What moves to another replica is counted there, and no longer here.
+#[tokio::test]
+async fn an_owner_that_was_frozen_counts_nothing_of_what_was_taken_from_it() {
+    let steady = Ledger::start(Faults::default());
+    let bed = Bed::new(Kind::Postgres, &DOCUMENTS[1..2]);
+    let settings = bed
+        .settings()
+        .participant("steady", steady.url("steady"))
+        .key("engine.lease", "1s");
+    let first = Coordinator::start(settings.clone()).await;
+    let patient = json!({ "definition": "patient", "input": {} });
+    let batch = json!({ "sagas": vec![patient; 7] });
+    first
+        .api()
+        .post("/sagas:batch", &batch)
+        .await
+        .expect("an answer");
+    let second = Coordinator::spawn(settings);
+    second.wait_for("standby", LONG).await;
+    first.signal("STOP");
+    second.wait_for("ready", LONG).await;
+    first.signal("CONT");
+
+    let of_second = Scrape::of(&second).await;
+    assert_eq!(of_second.sum("amends_sagas_active", &[]), 7);
+    assert_eq!(of_second.sum("amends_shards_owned", &[]), 64);
+    assert_eq!(of_second.sum("amends_sagas_started_total", &[]), 0);
+    let of_first = support::eventually("the first to know", LONG, async || {
+        let scrape = Scrape::of(&first).await;
+        (scrape.sum("amends_lease_lost_total", &[]) == 1).then_some(scrape)
+    })
+    .await;
+    assert_eq!(of_first.sum("amends_sagas_active", &[]), 0);
+    assert_eq!(of_first.sum("amends_shards_owned", &[]), 0);
+    assert_eq!(of_first.sum("amends_sagas_started_total", &[]), 7);
+}

@@ -1,11 +1,15 @@
 //! Whether it is well, part by part, and that it stays alive without its database.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use support::coordinator::{Coordinator, Settings};
 use support::database::{Kind, TestDatabase};
 use support::definitions::Definitions;
 use support::postgres::PrivatePostgres;
+use support::scripted::{Reply, Scripted, http};
 
+use crate::scrape::Scrape;
 use crate::{BINARY, Bed, LONG, ORDER};
 
 async fn health(coordinator: &Coordinator) -> (u16, Value) {
@@ -19,8 +23,13 @@ async fn a_coordinator_without_its_database_is_down_and_alive() {
     let server = PrivatePostgres::start_new();
     let database = TestDatabase::on_postgres(&server.url());
     let definitions = Definitions::of(&[ORDER]);
+    // It takes its time, so that an answer of it comes when the database is away.
+    let shop = Scripted::start(|_| {
+        let answer = http(200, &[("content-type", "application/json")], b"{}");
+        Reply::Late(Duration::from_secs(3), answer)
+    });
     let settings = Settings::new(BINARY, database.url(), definitions.path())
-        .participant("shop", "http://127.0.0.1:9");
+        .participant("shop", shop.url("shop"));
     let coordinator = Coordinator::start(settings).await;
 
     let (status, before) = health(&coordinator).await;
@@ -34,6 +43,9 @@ async fn a_coordinator_without_its_database_is_down_and_alive() {
     let short = coordinator.management("/health").await.expect("an answer");
     assert_eq!(short.0, 200);
 
+    let api = coordinator.api();
+    let id = api.start("order", &Value::Null, None).await;
+    let id = id.expect("an answer").id();
     server.stop();
     coordinator.wait_for("database_unavailable", LONG).await;
     let (status, away) = health(&coordinator).await;
@@ -44,9 +56,14 @@ async fn a_coordinator_without_its_database_is_down_and_alive() {
     assert!(!away.to_string().contains("postgres"), "{away}");
     let live = coordinator.management("/health/live").await;
     assert_eq!(live.expect("an answer").0, 200);
-    // What it counts it still tells.
-    let metrics = coordinator.management("/metrics").await;
-    assert_eq!(metrics.expect("an answer").0, 200);
+    // What it counts it still tells: a saga that could go on waits for the database.
+    support::eventually("a saga that waits", LONG, async || {
+        let scrape = Scrape::of(&coordinator).await;
+        let waits = scrape.sum("amends_journal_pending", &[]) == 1
+            && scrape.sum("amends_oldest_runnable_seconds", &[]) >= 1;
+        waits.then_some(())
+    })
+    .await;
 
     server.start();
     support::eventually("it to be well again", LONG, async || {
@@ -54,6 +71,9 @@ async fn a_coordinator_without_its_database_is_down_and_alive() {
         (health["status"] == "up").then_some(())
     })
     .await;
+    assert_eq!(api.settled(&id, LONG).await["status"], "completed");
+    let scrape = Scrape::of(&coordinator).await;
+    assert_eq!(scrape.sum("amends_oldest_runnable_seconds", &[]), 0);
 }
 
 /// The management port answers while the rest waits for its database.

@@ -10,8 +10,9 @@ use support::api::{Api, send};
 use support::collector::{Collector, Seen};
 use support::coordinator::{Coordinator, Settings};
 use support::database::Kind;
-use support::scripted::{Asked, Reply, Scripted};
+use support::scripted::{Asked, Reply, Scripted, http};
 
+use crate::scrape::Scrape;
 use crate::{Bed, LONG, ORDER};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -293,4 +294,52 @@ async fn a_collector_that_is_away_holds_nothing_up() {
     assert!(!silent.asked().is_empty(), "nothing was exported");
     let status = coordinator.stop(Duration::from_secs(30)).await;
     assert_eq!(status.code(), Some(0), "{}", coordinator.log());
+}
+
+/// What waits for a guard is seen to wait, and afterwards its span says how long and for which.
+#[tokio::test]
+async fn the_wait_for_a_guard_is_on_the_span_and_in_the_metrics() {
+    let shop = Scripted::start(|_| {
+        let answer = http(200, &[("content-type", "application/json")], b"{}");
+        Reply::Late(Duration::from_millis(300), answer)
+    });
+    let (collector, bed) = (Collector::start(), Bed::new(Kind::Sqlite, &[ORDER]));
+    let settings =
+        traced(&bed, &collector, &shop).key("participants.shop.bulkhead.max_concurrent", "1");
+    let coordinator = Coordinator::start(settings).await;
+    let api = coordinator.api();
+    let ids = [
+        start(&api, None).await,
+        start(&api, None).await,
+        start(&api, None).await,
+    ];
+    let of_shop = [("participant", "shop")];
+    let waits = [("participant", "shop"), ("guard", "bulkhead")];
+    support::eventually("two that wait", LONG, async || {
+        let scrape = Scrape::of(&coordinator).await;
+        assert!(scrape.sum("amends_bulkhead_in_flight", &of_shop) <= 1);
+        (scrape.sum("amends_guard_waiting", &waits) == 2).then_some(())
+    })
+    .await;
+    let mut held = 0;
+    for id in &ids {
+        api.settled(id, LONG).await;
+        let spans = collector.wait_for(&id.replace('-', ""), 4, LONG).await;
+        let (_, attempts) = parted(&spans);
+        for attempt in attempts {
+            let waited: u64 = attempt
+                .attribute("amends.guard_wait_ms")
+                .parse()
+                .expect("a number");
+            assert!(attempt.attribute("amends.guard").is_empty() || waited > 0);
+            held += usize::from(attempt.attribute("amends.guard") == "bulkhead" && waited >= 100);
+            // The wait is before the span, not in it.
+            assert!(attempt.ended_ms - attempt.begun_ms >= 250, "{attempt:#?}");
+        }
+    }
+    assert!(held >= 2, "only {held} waited");
+    let scrape = Scrape::of(&coordinator).await;
+    assert_eq!(scrape.sum("amends_guard_waiting", &of_shop), 0);
+    assert_eq!(scrape.sum("amends_bulkhead_in_flight", &of_shop), 0);
+    assert_eq!(scrape.sum("amends_step_attempts_total", &of_shop), 9);
 }

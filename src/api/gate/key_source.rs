@@ -114,6 +114,11 @@ impl KeySource {
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Result<Self, KeySourceError> {
+        if url.scheme() == "http" {
+            tracing::warn!(
+                "the issuer's keys are fetched without TLS: whoever is in between could change them"
+            );
+        }
         let (sender, current) = watch::channel(Current {
             keys: KeysInForce::new(None),
             tried_at: None,

@@ -2,7 +2,7 @@
 
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     Components, Content, Header, OpenApi, RefOr, Required, Response, Schema, SecurityRequirement,
@@ -78,7 +78,10 @@ fn complete(operation: &mut Operation, access: Access) {
     let description = operation.description.take().unwrap_or_default();
     operation.description = Some(format!("{description}\n\n{who}").trim().to_owned());
     if let Some(RefOr::T(body)) = &mut operation.request_body {
-        let is_optional = body.content.values_mut().any(drop_null);
+        let mut is_optional = false;
+        for content in body.content.values_mut() {
+            is_optional |= drop_null(content);
+        }
         body.required = Some(if is_optional {
             Required::False
         } else {
@@ -98,16 +101,32 @@ fn drop_null(content: &mut RefOr<Content>) -> bool {
     let RefOr::T(content) = content else {
         return false;
     };
-    let Some(RefOr::T(Schema::OneOf(choice))) = &mut content.schema else {
+    match &mut content.schema {
+        Some(RefOr::T(Schema::Object(object))) => drop_null_type(object),
+        Some(RefOr::T(Schema::OneOf(choice))) => {
+            let null = RefOr::from(Schema::from(words::null()));
+            let count = choice.items.len();
+            choice.items.retain(|item| *item != null);
+            let (true, [only]) = (choice.items.len() < count, choice.items.as_slice()) else {
+                return false;
+            };
+            content.schema = Some(only.clone());
+            true
+        }
+        Some(_) | None => false,
+    }
+}
+
+fn drop_null_type(object: &mut Object) -> bool {
+    let SchemaType::Array(types) = &mut object.schema_type else {
         return false;
     };
-    let is_null = |item: &RefOr<Schema>| *item == RefOr::from(Schema::from(words::null()));
-    let count = choice.items.len();
-    choice.items.retain(|item| !is_null(item));
-    let (true, [only]) = (choice.items.len() < count, choice.items.as_slice()) else {
+    let count = types.len();
+    types.retain(|one| *one != Type::Null);
+    let (true, [only]) = (types.len() < count, types.as_slice()) else {
         return false;
     };
-    content.schema = Some(only.clone());
+    object.schema_type = SchemaType::Type(only.clone());
     true
 }
 
@@ -126,6 +145,10 @@ fn dress(status: &str, response: &mut Response) {
             text("How a credential is shown: `Bearer`."),
         );
     }
+    add(
+        "Cache-Control",
+        text("`no-store`: what is answered is the state of this moment."),
+    );
     if matches!(status, "429" | "503") {
         add(
             "Retry-After",

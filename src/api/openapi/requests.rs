@@ -4,7 +4,8 @@
 
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{
-    AdditionalProperties, ArrayBuilder, Object, ObjectBuilder, Schema, SchemaType, Type,
+    AdditionalProperties, AnyOfBuilder, ArrayBuilder, Object, ObjectBuilder, Schema, SchemaType,
+    Type,
 };
 use utoipa::{PartialSchema, ToSchema};
 
@@ -62,12 +63,10 @@ bodies! {
         .property("version", nullable(version()))
         .build();
     /// How a person has settled a step.
-    ResolveBody = body("How a person has settled a step.")
-        .property("outcome", words::resolution())
-        .property("note", text("Why, and what was found.", 1, NOTE_CHARS_MAX))
-        .property("output", words::payload("What the step gave; only with `succeeded`."))
-        .required("outcome")
-        .required("note")
+    ResolveBody = AnyOfBuilder::new()
+        .description(Some("How a person has settled a step."))
+        .item(resolve(&["succeeded"], words::payload("What the step gave.")))
+        .item(resolve(&["skipped", "refused", "compensated"], words::null()))
         .examples([examples::resolve()])
         .build();
     /// What a signal carries.
@@ -94,6 +93,18 @@ pub(in crate::api) fn nullable(mut schema: Object) -> Object {
         schema.schema_type = SchemaType::from_iter([only.clone(), Type::Null]);
     }
     schema
+}
+
+/// Only a step that succeeded has an output.
+fn resolve(outcomes: &[&'static str], output: Object) -> ObjectBuilder {
+    let mut outcome = words::resolution();
+    outcome.enum_values = Some(outcomes.iter().map(|word| (*word).into()).collect());
+    body("How a person has settled a step.")
+        .property("outcome", outcome)
+        .property("note", text("Why, and what was found.", 1, NOTE_CHARS_MAX))
+        .property("output", output)
+        .required("outcome")
+        .required("note")
 }
 
 fn start() -> ObjectBuilder {

@@ -456,7 +456,7 @@ impl Pass {
 
     /// The call was made; `well` is whether it succeeded or was refused, none where it says nothing
     /// of the participant. One that took too long is a failure all the same.
-    pub(in crate::dispatch) fn end(mut self, well: Option<bool>, took: Duration) {
+    pub fn end(mut self, well: Option<bool>, took: Duration) {
         self.end_at(well, took, Instant::now());
     }
 

@@ -17,7 +17,7 @@ use super::TARGET;
 use super::context::{TraceContext, traceparent};
 use super::export::with_ids;
 use crate::definition::request::Phase;
-use crate::saga::{self, Outcome, Saga, SagaId, Timestamp};
+use crate::saga::{self, Guard, Outcome, Saga, SagaId, Timestamp};
 
 /// Makes spans of what has our target, and looks at nothing else.
 pub(super) fn layer<S>(tracer: SdkTracer) -> impl Layer<S>
@@ -49,8 +49,8 @@ pub struct TracedAttempt<'a> {
     pub phase: Phase,
     /// Which attempt, from 1.
     pub number: u32,
-    /// How long guards held it back before it began.
-    pub held: Duration,
+    /// The guard that held it back in memory before it began, and for how long it was held back.
+    pub held: Option<(Guard, Duration)>,
 }
 
 /// The span of an attempt that is under way; exported when it is dropped.
@@ -105,7 +105,8 @@ impl AttemptSpan {
 /// The span and what it is called on the wire; nothing when the process has no subscriber that
 /// takes it.
 fn made(context: &TraceContext, attempt: &TracedAttempt<'_>) -> Option<(tracing::Span, String)> {
-    let held_ms = u64::try_from(attempt.held.as_millis()).unwrap_or(u64::MAX);
+    let held_ms = attempt.held.map_or(0, |(_, held)| held.as_millis());
+    let held_ms = u64::try_from(held_ms).unwrap_or(u64::MAX);
     let span = tracing::info_span!(
         target: TARGET,
         parent: None,
@@ -119,6 +120,7 @@ fn made(context: &TraceContext, attempt: &TracedAttempt<'_>) -> Option<(tracing:
         amends.phase = attempt.phase.as_str(),
         amends.attempt = attempt.number,
         amends.retry = attempt.number.saturating_sub(1),
+        amends.guard = attempt.held.map(|(guard, _)| guard.as_str()),
         amends.guard_wait_ms = held_ms,
         amends.outcome = Empty,
         error.type = Empty,
