@@ -10,6 +10,7 @@ use super::body::{Body, is_json, parse};
 use super::error::{ApiError, ErrorCode};
 use super::openapi::parameters::{DefinitionPath, Limit, NameCursor, VersionPath, VersionQuery};
 use super::openapi::problems;
+use super::openapi::requests::DefinitionBody;
 use super::query::Parameters;
 use super::sagas::cut;
 use super::wire::Page;
@@ -182,7 +183,10 @@ pub(super) async fn find(
     operation_id = "checkDefinition",
     request_body(
         description = "The definition. No body is an empty document.",
-        content((Option<String> = "application/yaml"), (Option<Value> = "application/json")),
+        content(
+            (Option<DefinitionBody> = "application/yaml"),
+            (Option<DefinitionBody> = "application/json"),
+        ),
     ),
     responses(
         (status = 200, description = "What was found.", body = CheckResult),

@@ -15,7 +15,7 @@ use super::error::{ApiError, BodyProblem, ErrorCode};
 use super::members::Members;
 use super::openapi::parameters::DefinitionPath;
 use super::openapi::problems;
-use super::openapi::requests::PauseBody;
+use super::openapi::requests::{DefinitionBody, PauseBody};
 use super::wire::definition::{Document, Listed};
 use crate::definition::{Checked, Severity, check, unsupported};
 use crate::engine::Actor;
@@ -29,7 +29,13 @@ use crate::engine::catalogue::{Publication, Published};
     path = "/definitions",
     tag = "definitions",
     operation_id = "publishDefinition",
-    request_body(content((String = "application/yaml"), (Value = "application/json"))),
+    request_body(
+        description = "The definition. No body is an empty document.",
+        content(
+            (Option<DefinitionBody> = "application/yaml"),
+            (Option<DefinitionBody> = "application/json"),
+        ),
+    ),
     responses(
         (
             status = 201, description = "It is published.", body = Document,

@@ -18,7 +18,7 @@ use scene::Scene;
 use serde_json::json;
 
 /// How many requests are made of one call in each of the fuzzer's phases, when nobody says.
-const EXAMPLES: &str = "25";
+const EXAMPLES: &str = "15";
 /// The same, for each key.
 const EXAMPLES_WITH_KEY: &str = "5";
 /// A key that may do everything, with its digest.

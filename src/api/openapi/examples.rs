@@ -29,6 +29,20 @@ pub(in crate::api) fn batch() -> Value {
     json!({ "sagas": [keyed, { "definition": "order_fulfilment", "input": {} }] })
 }
 
+/// A definition.
+pub(in crate::api) fn definition() -> Value {
+    json!({
+        "name": "newsletter",
+        "version": 1,
+        "steps": [{
+            "id": "subscribe",
+            "participant": "mailing",
+            "action": { "command": "subscribe" },
+            "compensation": { "command": "unsubscribe" },
+        }],
+    })
+}
+
 /// A cancel.
 pub(in crate::api) fn cancel() -> Value {
     json!({ "reason": "The customer changed their mind." })

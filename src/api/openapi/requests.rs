@@ -56,6 +56,14 @@ bodies! {
         )
         .examples([examples::cancel()])
         .build();
+    /// A definition, in YAML or in JSON.
+    DefinitionBody = ObjectBuilder::new()
+        .schema_type(SchemaType::AnyValue)
+        .description(Some(
+            "A definition (`sagas/schema.json`). What is none is told of as its problems.",
+        ))
+        .examples([examples::definition()])
+        .build();
     /// Nothing.
     EmptyBody = body("Nothing: an empty object, or no body at all.").build();
     /// Which version of a definition is paused or resumed.

@@ -133,3 +133,9 @@ fn the_parameters_are_those_that_the_handlers_know() {
     known.sort_unstable();
     assert_eq!(described, known);
 }
+
+#[test]
+fn the_definition_of_the_examples_is_a_good_one() {
+    let checked = crate::definition::check(&examples::definition().to_string(), None);
+    assert_eq!(checked.problems, []);
+}

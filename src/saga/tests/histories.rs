@@ -482,6 +482,11 @@ proptest! {
         }
         history.finish();
     }
+}
+
+proptest! {
+    // Each looks at a cancel after every step, so there are fewer of them.
+    #![proptest_config(ProptestConfig { cases: cases() / 8, max_shrink_iters: 10_000, ..ProptestConfig::default() })]
 
     /// At every moment of every history what a cancel is said to undo is what it undoes.
     #[test]
