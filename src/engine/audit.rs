@@ -281,3 +281,6 @@ fn word_of(resolution: Resolution) -> &'static str {
         Resolution::Compensated => "compensated",
     }
 }
+
+#[cfg(test)]
+mod tests;

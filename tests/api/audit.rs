@@ -8,7 +8,7 @@ use support::api::send;
 use support::audit::{told, wrong_with};
 use support::database::Kind;
 
-use super::{LONG, Scene, assert_problem, scene, scene_with};
+use super::{LONG, Scene, assert_problem, scene, scene_of};
 
 /// Its time is up before its pivot has answered, and it goes forward after all.
 const OVERDUE: &str = "
@@ -60,7 +60,7 @@ async fn detail(scene: &Scene, id: &str, action: &str) -> Value {
 
 #[tokio::test]
 async fn the_audit_tells_of_sagas_that_complete_and_that_are_undone() {
-    let scene = scene_with(Kind::Postgres, &[TIMED_OUT]).await;
+    let scene = scene_of(Kind::Postgres, &[TIMED_OUT], &[]).await;
     let id = scene.ended("quick", "completed").await;
     assert_eq!(story(&scene, &id).await, ["SAGA_STARTED", "SAGA_COMPLETED"]);
     let entries = told(&scene.api, &id).await;
@@ -188,7 +188,7 @@ async fn the_audit_tells_of_failures_and_their_settling() {
 
 #[tokio::test]
 async fn the_audit_tells_of_a_saga_that_is_overdue() {
-    let scene = scene_with(Kind::Sqlite, &[OVERDUE]).await;
+    let scene = scene_of(Kind::Sqlite, &[OVERDUE], &[]).await;
     let id = scene.start("overdue").await;
     support::eventually("its time to be up", LONG, async || {
         (scene.saga(&id).await["overdue"] == true).then_some(())
@@ -388,4 +388,49 @@ async fn the_whole_audit_is_streamed() {
         .request(Method::GET, "/audit")
         .header("accept", "image/png");
     assert_problem(&send(refused).await.expect("an answer"), 400, "bad_request");
+}
+
+#[tokio::test]
+async fn what_is_audited_is_configured() {
+    let more = [
+        ("audit.actions", "[SAGA_STARTED, SIGNAL_RECEIVED]"),
+        ("audit.include_input", "true"),
+    ];
+    let scene = scene_of(Kind::Sqlite, &[], &more).await;
+    let id = scene.waiting().await;
+    for n in 1..=2 {
+        let signal = format!("/sagas/{id}/signals/go");
+        scene.post(&signal, &json!({ "n": n })).await;
+    }
+    scene.api.settled(&id, LONG).await;
+    let told = items(&scene, "").await;
+    let actions: Vec<_> = told.iter().map(|entry| &entry["action"]).collect();
+    assert_eq!(
+        actions,
+        ["SIGNAL_RECEIVED", "SIGNAL_RECEIVED", "SAGA_STARTED"]
+    );
+    assert_eq!(
+        told[0]["detail"],
+        json!({ "signal": "go", "payload": { "n": 2 } })
+    );
+    assert_eq!(told[2]["detail"], json!({ "input": null }));
+}
+
+#[tokio::test]
+async fn a_drain_is_audited() {
+    let mut scene = scene(Kind::Postgres).await;
+    scene.ended("quick", "completed").await;
+    scene.coordinator.signal("TERM");
+    let coordinator = &mut scene.coordinator;
+    support::eventually("it to end", LONG, async || coordinator.exit_status()).await;
+    coordinator.restart().await;
+    let told = items(&scene, "actor=system&limit=2").await;
+    let actions: Vec<_> = told.iter().map(|entry| &entry["action"]).collect();
+    assert_eq!(actions, ["REPLICA_STARTED", "REPLICA_DRAINED"]);
+    let [started, drained] = [0, 1].map(|n| &told[n]["detail"]);
+    assert_ne!(started["replica"], drained["replica"]);
+    assert_eq!(drained["version"], env!("CARGO_PKG_VERSION"));
+    let first = items(&scene, "action=REPLICA_STARTED").await;
+    assert_eq!(first.len(), 2);
+    assert_eq!(first[1]["detail"], *drained);
 }

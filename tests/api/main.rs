@@ -108,11 +108,11 @@ struct Scene {
 }
 
 async fn scene(kind: Kind) -> Scene {
-    scene_with(kind, &[]).await
+    scene_of(kind, &[], &[]).await
 }
 
-/// The same with more definitions.
-async fn scene_with(kind: Kind, more: &[&'static str]) -> Scene {
+/// The same with more definitions, and more that is configured.
+async fn scene_of(kind: Kind, more: &[&'static str], keys: &[(&str, &str)]) -> Scene {
     let switch = Arc::new(AtomicU16::new(409));
     let switched = Arc::clone(&switch);
     let probe = Scripted::start(move |asked| {
@@ -127,9 +127,12 @@ async fn scene_with(kind: Kind, more: &[&'static str]) -> Scene {
     all.extend(more);
     let definitions = Definitions::of(&all);
     let binary = env!("CARGO_BIN_EXE_amends");
-    let settings = Settings::new(binary, database.url(), definitions.path())
+    let mut settings = Settings::new(binary, database.url(), definitions.path())
         .participant("probe", probe.url("probe"))
         .key("sagas.strict", "true");
+    for (path, value) in keys {
+        settings = settings.key(path, *value);
+    }
     let coordinator = Coordinator::start(settings).await;
     Scene {
         api: coordinator.api(),

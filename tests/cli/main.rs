@@ -530,3 +530,58 @@ fn every_command_has_help_with_an_example() {
         assert!(ran.out.contains("Example:") && ran.out.contains(&example));
     }
 }
+
+#[tokio::test]
+async fn the_audit_is_read() {
+    let scene = scene().await;
+    let id = scene.started("waiting");
+    let cancelled = ["cancel", &id, "--reason", "changed my mind"];
+    scene.run(&cancelled).ends(0);
+    scene.status(&id, "compensated").await;
+    let all = scene.run(&["audit", "--saga", &id]).ends(0);
+    let all = all.says(&[
+        "SAGA_CANCELLED",
+        "anonymous (127.0.0.1)",
+        "reason: changed my mind",
+    ]);
+    // Newest first.
+    let at = |word: &str| all.out.find(word).expect("a line of it");
+    assert!(
+        at("SAGA_COMPENSATED") < at("SAGA_CANCELLED") && at("SAGA_CANCELLED") < at("SAGA_STARTED")
+    );
+    let filters = [
+        "audit",
+        "--actor",
+        "anonymous",
+        "--action",
+        "SAGA_CANCELLED",
+        "--json",
+    ];
+    let page = scene.run(&filters).ends(0).json();
+    assert_eq!(page["items"].as_array().map(Vec::len), Some(1), "{page}");
+    let short = scene.run(&["audit", "--limit", "1", "--saga", &id]).ends(0);
+    assert!(short.out.contains("more: --cursor "), "{}", short.out);
+    let cursor = short.out.trim_end().rsplit(' ').next().expect("a cursor");
+    let rest = scene
+        .run(&["audit", "--saga", &id, "--cursor", cursor])
+        .ends(0);
+    assert_eq!(rest.out.lines().count(), all.out.lines().count() - 1);
+
+    let table = scene.run(&["audit", "--csv", "--saga", &id]).ends(0).out;
+    assert!(table.starts_with("seq,at,actor,action,saga,"), "{table}");
+    assert_eq!(table.lines().count(), all.out.lines().count() + 1);
+    let lines = scene.run(&["audit", "--ndjson", "--saga", &id]).ends(0).out;
+    for line in lines.lines() {
+        assert!(serde_json::from_str::<Value>(line).is_ok(), "{line}");
+    }
+    assert_eq!(lines.lines().count(), all.out.lines().count());
+    scene
+        .run(&["audit", "--actor", "nobody"])
+        .ends(0)
+        .says(&["nothing of the kind"]);
+    scene
+        .run(&["audit", "--action", "SAGA_BEGUN"])
+        .ends(1)
+        .says(&["parameter_invalid", "SAGA_STARTED"]);
+    scene.run(&["audit", "--limit", "0"]).ends(2);
+}
