@@ -18,6 +18,7 @@ mod watched;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -196,10 +197,10 @@ impl Dispatcher {
                 retry_after_ms: None,
             };
         };
-        let begun = Instant::now();
+        let begun = (!pass.is_free()).then(Instant::now);
         let deadline = self.deadline(attempt, now);
         let http::Called { outcome, well } = reached.http.call(attempt, now, deadline).await;
-        pass.end(well, begun.elapsed());
+        pass.end(well, begun.map_or(Duration::ZERO, |begun| begun.elapsed()));
         outcome
     }
 }
