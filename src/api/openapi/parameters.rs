@@ -78,8 +78,9 @@ parameters! {
     /// Where a stream of events goes on.
     LastEventId = [header(
         "Last-Event-ID",
-        "With `Accept: text/event-stream`: the number of the last event that was seen.",
-        integer(0, u64::from(u32::MAX)).build(),
+        "With `Accept: text/event-stream`: the number of the last event that was seen. Without it \
+         nobody looks at it.",
+        string().examples(["3"]).build(),
     )];
     /// Where a page of definitions begins.
     NameCursor = [query(
