@@ -7,7 +7,7 @@ use support::database::{Kind, TestDatabase};
 use support::definitions::Definitions;
 use support::ledger::{Faults, Ledger};
 
-use super::{BINARY, LONG, metric, start_many};
+use super::{BINARY, LONG, metric, start_many, waiting};
 
 const PAIR: &str = "
 name: pair
@@ -20,7 +20,6 @@ steps:
       compensation: { command: refund, retry: { max_attempts: 100, max: 100ms } } }
 ";
 const STATE: &str = "amends_circuit_breaker_state{participant=\"guarded\"";
-const WAITING: &str = "amends_guard_waiting{guard=\"circuit_breaker\",participant=\"guarded\"";
 
 #[tokio::test]
 async fn a_participant_that_fails_is_left_alone_until_it_is_well() {
@@ -52,7 +51,7 @@ async fn a_participant_that_fails_is_left_alone_until_it_is_well() {
     // Calls stop. Those under way end, and after a while one probe at a time is let through.
     let before = ledger.calls();
     support::eventually("them to wait", LONG, async || {
-        (metric(&coordinator, WAITING).await? > 100.0).then_some(())
+        (waiting(&coordinator).await? > 100.0).then_some(())
     })
     .await;
     tokio::time::sleep(Duration::from_millis(1_500)).await;

@@ -154,6 +154,16 @@ async fn metric(coordinator: &Coordinator, line: &str) -> Option<f64> {
     found.rsplit(' ').next()?.parse().ok()
 }
 
+/// How many calls wait for the participant, whichever guard it is that turned them away.
+async fn waiting(coordinator: &Coordinator) -> Option<f64> {
+    let mut waiting = 0.0;
+    for guard in ["circuit_breaker", "bulkhead", "rate_limit"] {
+        let line = format!("amends_guard_waiting{{guard=\"{guard}\",participant=\"guarded\"");
+        waiting += metric(coordinator, &line).await?;
+    }
+    Some(waiting)
+}
+
 /// A step of a saga as it is shown.
 async fn step(api: &Api, saga: &str, id: &str) -> Value {
     let whole = api.saga(saga).await.expect("an answer").body;

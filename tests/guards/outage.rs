@@ -9,7 +9,7 @@ use support::database::{Kind, TestDatabase};
 use support::definitions::Definitions;
 use support::scripted::{Reply, Scripted};
 
-use super::{Arrivals, ONE, answered, by_saga, completed, metric, settings, start_many};
+use super::{Arrivals, ONE, answered, by_saga, completed, settings, start_many, waiting};
 
 const SAGAS: usize = 2_000;
 const RATE: usize = 200;
@@ -83,10 +83,9 @@ async fn an_outage(killed: bool) {
     let api = coordinator.api();
     let sagas = start_many(&api, "one", SAGAS).await;
     // More than find room in memory wait, so some of them wait in the journal.
-    let waiting = "amends_guard_waiting{guard=\"circuit_breaker\",participant=\"guarded\"";
     let wait = async |coordinator: &Coordinator| {
         support::eventually("all to wait", Duration::from_secs(60), async || {
-            let count = metric(coordinator, waiting).await?;
+            let count = waiting(coordinator).await?;
             (count > 1_900.0).then_some(())
         })
         .await;
