@@ -7,6 +7,7 @@
 
 mod audit;
 mod auth;
+mod broker;
 mod customary;
 mod database;
 mod guards;
@@ -32,12 +33,13 @@ use serde_json::Value;
 use url::Url;
 
 pub use auth::{ApiKey, Auth, Jwt, JwtKeys, KeyDigest, Role};
+pub use broker::{BrokerUrl, RabbitMq, Sqs};
 pub use database::{Database, DatabaseKind, DatabaseUrl};
 pub use guards::{Bulkhead, CircuitBreaker, Guards, RateLimit};
 pub use jwt_keys::{KeyError, VerificationKey, VerificationKeys};
 pub use participant::{
-    ClientIdentity, ClientTls, HttpTransport, Participant, RESPONSE_MAX_DEFAULT_BYTES,
-    TIMEOUT_DEFAULT_MS, Transport, is_reserved_header,
+    ClientIdentity, ClientTls, HttpTransport, OnDeadLetter, Participant, QueueTransport,
+    RESPONSE_MAX_DEFAULT_BYTES, TIMEOUT_DEFAULT_MS, Transport, is_reserved_header,
 };
 pub use problem::{ConfigError, ConfigProblem};
 pub use sources::Sources;
@@ -62,6 +64,10 @@ pub struct Config {
     pub engine: Engine,
     /// The definitions published at the start.
     pub sagas: Sagas,
+    /// RabbitMQ; `None` is none.
+    pub rabbitmq: Option<RabbitMq>,
+    /// SQS; `None` is none.
+    pub sqs: Option<Sqs>,
     /// The participants by name.
     pub participants: BTreeMap<String, Participant>,
     /// What is written to the audit.
@@ -82,8 +88,45 @@ pub struct Server {
     pub body_max_bytes: usize,
     /// Where participants reach callbacks.
     pub public_url: Option<Url>,
+    /// What the tokens of callbacks are made with; `None` is a key that the database keeps.
+    pub callback_key: Option<CallbackKey>,
     /// TLS on the API's port; `None` is plain HTTP.
     pub tls: Option<ServerTls>,
+}
+
+/// A secret that the tokens of callbacks are made with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CallbackKey(String);
+
+impl CallbackKey {
+    /// The shortest key, in bytes: as long as what it makes (RFC 2104, section 3).
+    const BYTES_MIN: usize = 32;
+
+    fn read(section: &mut Section) -> Option<Self> {
+        let key = section.read_optional("callback_key", |text| {
+            if text.len() < Self::BYTES_MIN {
+                let min = Self::BYTES_MIN;
+                return Err(format!(
+                    "must have at least {min} bytes; openssl rand -hex {min}"
+                ));
+            }
+            Ok(Self(text.to_owned()))
+        });
+        section.mask("callback_key", |_| secrets::MASK.to_owned());
+        key
+    }
+
+    /// The key itself.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl std::fmt::Debug for CallbackKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(secrets::MASK)
+    }
 }
 
 /// `engine`: how sagas are run.
@@ -152,6 +195,9 @@ impl Config {
     pub fn surroundings(&self) -> Surroundings {
         let kind = |participant: &Participant| match participant.transport {
             Transport::Http(_) => TransportKind::Http,
+            Transport::RabbitMq(_) => TransportKind::RabbitMq,
+            Transport::Sqs(_) => TransportKind::Sqs,
+            Transport::Local => TransportKind::Local,
         };
         Surroundings {
             participants: self
@@ -188,6 +234,8 @@ fn read(root: &mut Section, surrounding: telemetry::Surrounding) -> Config {
         database: within(root, "database", database::read),
         engine: within(root, "engine", read_engine),
         sagas: within(root, "sagas", read_sagas),
+        rabbitmq: within(root, "rabbitmq", broker::read_rabbitmq),
+        sqs: within(root, "sqs", broker::read_sqs),
         participants: within(root, "participants", participant::read_all),
         audit: within(root, "audit", audit::read),
         telemetry: within(root, "telemetry", |section| {
@@ -195,35 +243,22 @@ fn read(root: &mut Section, surrounding: telemetry::Surrounding) -> Config {
         }),
         shown: Value::Null,
     };
-    refuse_what_comes_later(root);
+    brokers_are_there(root, &config);
     config
 }
 
-/// A key of a later version, and the default that may be written.
-type LaterKey = (&'static str, Option<&'static str>);
-
-const RABBITMQ: &[LaterKey] = &[
-    ("url", None),
-    ("prefix", Some("amends")),
-    ("declare", Some("true")),
-    ("prefetch", Some("256")),
-];
-const SQS: &[LaterKey] = &[
-    ("enabled", Some("false")),
-    ("endpoint", None),
-    ("prefix", Some("amends")),
-    ("declare", Some("false")),
-];
-
-/// Documented sections whose features this version does not have: nothing but the defaults may
-/// be written.
-fn refuse_what_comes_later(root: &mut Section) {
-    for (key, members) in [("rabbitmq", RABBITMQ), ("sqs", SQS)] {
-        let mut child = root.child(key);
-        for (member, default) in members {
-            child.not_yet(member, *default);
-        }
-        root.absorb_problems(child);
+/// Participants over a broker that is not configured could never be reached.
+fn brokers_are_there(root: &mut Section, config: &Config) {
+    for (name, participant) in &config.participants {
+        let missing = match participant.transport {
+            Transport::RabbitMq(_) if config.rabbitmq.is_none() => "`rabbitmq.url`",
+            Transport::Sqs(_) if config.sqs.is_none() => "`sqs.enabled: true`",
+            Transport::Http(_) | Transport::RabbitMq(_) | Transport::Sqs(_) | Transport::Local => {
+                continue;
+            }
+        };
+        let path = format!("participants.{name}.transport");
+        root.problem(&path, format!("needs {missing}"));
     }
 }
 
@@ -234,6 +269,7 @@ fn read_server(section: &mut Section) -> Server {
         management: section.read("management", (local(8081), "127.0.0.1:8081"), address),
         body_max_bytes: section.read("max_body", (1 << 20, "1MiB"), size_bytes),
         public_url: section.read_optional("public_url", participant::http_url),
+        callback_key: CallbackKey::read(section),
         tls: tls::read(section),
     };
     if server.listen == server.management && server.listen.port() != 0 {

@@ -6,6 +6,7 @@ pub mod config;
 pub mod definition;
 pub mod dispatch;
 pub mod engine;
+pub mod message;
 pub mod saga;
 pub mod store;
 pub mod telemetry;

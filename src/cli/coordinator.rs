@@ -16,10 +16,12 @@ use crate::api::tls::server_config;
 use crate::api::{self, App};
 use crate::config::Config;
 use crate::definition::Severity;
-use crate::dispatch::Dispatcher;
+use crate::dispatch::broker::BrokerKind;
+use crate::dispatch::{Dispatcher, Locals, Means, OnPublished, PublishResult};
 use crate::engine::catalogue::{Catalogue, FileProblem};
 use crate::engine::{Engine, EngineParts, EngineSettings, Lifecycle};
 use crate::store::{DatabaseSettings, ReplicaInfo, Store, StoreError};
+use crate::telemetry::metrics::{Broker, Publishing};
 use crate::telemetry::{Metrics, Traces, logs};
 
 /// The first wait for a database that does not answer.
@@ -57,7 +59,7 @@ impl Coordinator {
     ) -> Result<Self, CliError> {
         let Telemetry { metrics, traces } = telemetry;
         let catalogue = definitions(config, &store).await?;
-        let dispatcher = Dispatcher::new(&config.participants)?;
+        let dispatcher = Dispatcher::new(means(config, &metrics))?;
         let settings = engine_settings(config);
         let parts = EngineParts {
             store: store.clone(),
@@ -247,6 +249,29 @@ fn log_problem(found: &FileProblem) {
             tracing::error!(place, code, problem = message, "a definition is not served");
         }
         Severity::Warning => tracing::warn!(place, code, problem = message, "look at a definition"),
+    }
+}
+
+/// What participants are reached with.
+fn means<'a>(config: &'a Config, metrics: &Arc<Metrics>) -> Means<'a> {
+    let metrics = Arc::clone(metrics);
+    Means {
+        participants: &config.participants,
+        rabbitmq: config.rabbitmq.as_ref(),
+        sqs: config.sqs.as_ref(),
+        locals: Locals::default(),
+        published: OnPublished::new(move |kind, result| {
+            let broker = match kind {
+                BrokerKind::RabbitMq => Broker::RabbitMq,
+                BrokerKind::Sqs => Broker::Sqs,
+            };
+            let result = match result {
+                PublishResult::Confirmed => Publishing::Confirmed,
+                PublishResult::Returned => Publishing::Returned,
+                PublishResult::Failed => Publishing::Failed,
+            };
+            metrics.message_published(broker, result);
+        }),
     }
 }
 

@@ -18,6 +18,9 @@ pub const TIMEOUT_DEFAULT_MS: u64 = 30_000;
 /// The longest answer read where the participant does not say, in bytes.
 pub const RESPONSE_MAX_DEFAULT_BYTES: usize = 1 << 20;
 
+/// The longest name of a queue: SQS takes 80 characters, and `-dlq` and `.fifo` come behind it.
+const QUEUE_CHARS_MAX: usize = 70;
+
 /// One participant.
 #[derive(Clone, Debug)]
 pub struct Participant {
@@ -34,6 +37,48 @@ pub struct Participant {
 pub enum Transport {
     /// Over HTTP.
     Http(HttpTransport),
+    /// By commands in a queue of RabbitMQ.
+    RabbitMq(QueueTransport),
+    /// By commands in a queue of SQS.
+    Sqs(QueueTransport),
+    /// In this process: a function that the embedding program brings.
+    Local,
+}
+
+/// A participant that takes commands from a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueTransport {
+    /// The queue.
+    pub queue: String,
+    /// What becomes of a step whose command nobody could take.
+    pub on_dead_letter: OnDeadLetter,
+}
+
+/// What becomes of a step whose command nobody could take (participants.md, "Dead letters").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDeadLetter {
+    /// Nobody knows whether it was done: the step ends as `unknown`.
+    #[default]
+    Fail,
+    /// The attempt failed and is tried again by the step's policy.
+    Retry,
+    /// The step waits for an operator, or its timeout.
+    Hold,
+}
+
+impl OnDeadLetter {
+    /// Every policy.
+    pub const ALL: [Self; 3] = [Self::Fail, Self::Retry, Self::Hold];
+
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Retry => "retry",
+            Self::Hold => "hold",
+        }
+    }
 }
 
 /// A participant that is reached over HTTP.
@@ -114,20 +159,57 @@ fn is_name(name: &str) -> bool {
             .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
 }
 
+/// The words for the transports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Http,
+    RabbitMq,
+    Sqs,
+    Local,
+}
+
 fn read(section: &mut Section) -> Option<Participant> {
-    let is_http = section.read("transport", (true, "http"), |text| match text {
-        "http" => Ok(true),
-        "rabbitmq" | "sqs" | "local" => Err(format!("{text} is not supported by this version yet")),
-        _ => Err("must be http".to_owned()),
+    let kind = section.read("transport", (Some(Kind::Http), "http"), |text| match text {
+        "http" => Ok(Some(Kind::Http)),
+        "rabbitmq" => Ok(Some(Kind::RabbitMq)),
+        "sqs" => Ok(Some(Kind::Sqs)),
+        "local" => Ok(Some(Kind::Local)),
+        _ => Err("must be http, rabbitmq, sqs or local".to_owned()),
     });
-    let url_was_given = section.has("url");
-    let transport_has_problem = section.has_problem();
-    let url = if transport_has_problem && !url_was_given {
+    let timeout_ms = section.read("timeout", (TIMEOUT_DEFAULT_MS, "30s"), duration_ms);
+    let is_http = kind == Some(Kind::Http);
+    let http = if is_http {
+        read_http(section)
+    } else {
+        not_of_http(section)
+    };
+    let is_queue = matches!(kind, Some(Kind::RabbitMq | Kind::Sqs));
+    let queue = if is_queue {
+        read_queue(section)
+    } else {
+        not_of_queues(section)
+    };
+    let guards = read_guards(section);
+    let transport = match kind? {
+        Kind::Http => Transport::Http(http?),
+        Kind::RabbitMq => Transport::RabbitMq(queue?),
+        Kind::Sqs => Transport::Sqs(queue?),
+        Kind::Local => Transport::Local,
+    };
+    Some(Participant {
+        timeout_ms,
+        transport,
+        guards,
+    })
+}
+
+fn read_http(section: &mut Section) -> Option<HttpTransport> {
+    // Of one whose transport is no word at all, the URL is not missed.
+    let url = if section.has_problem() && !section.has("url") {
         section.read_optional("url", http_url)
     } else {
         section.read_required("url", http_url)
     };
-    let timeout_ms = section.read("timeout", (TIMEOUT_DEFAULT_MS, "30s"), duration_ms);
     let response_max_bytes = section.read(
         "max_response",
         (RESPONSE_MAX_DEFAULT_BYTES, "1MiB"),
@@ -137,26 +219,59 @@ fn read(section: &mut Section) -> Option<Participant> {
     let headers = read_headers(&mut child);
     section.absorb("headers", child);
     let tls = read_tls(section, url.as_ref());
-    if transport_has_problem {
-        section.ignore("queue");
-        section.ignore("on_dead_letter");
-    } else {
-        section.not_yet("queue", None);
-        section.not_yet("on_dead_letter", Some("fail"));
-    }
-    let guards = read_guards(section);
-    let url = url.filter(|_| is_http)?;
-    let transport = Transport::Http(HttpTransport {
-        url,
+    Some(HttpTransport {
+        url: url?,
         response_max_bytes,
         headers,
         tls,
-    });
-    Some(Participant {
-        timeout_ms,
-        transport,
-        guards,
     })
+}
+
+fn read_queue(section: &mut Section) -> Option<QueueTransport> {
+    let queue = section.read_required("queue", queue_name);
+    let default = OnDeadLetter::default();
+    let on_dead_letter = section.read("on_dead_letter", (default, default.as_str()), |text| {
+        let mut all = OnDeadLetter::ALL.into_iter();
+        all.find(|policy| policy.as_str() == text)
+            .ok_or_else(|| "must be fail, retry or hold".to_owned())
+    });
+    Some(QueueTransport {
+        queue: queue?,
+        on_dead_letter,
+    })
+}
+
+/// What only participants over HTTP have.
+fn not_of_http(section: &mut Section) -> Option<HttpTransport> {
+    for key in ["url", "max_response", "headers", "tls"] {
+        section.misplaced(key, "is only for a participant with `transport: http`");
+    }
+    None
+}
+
+/// What only participants over a broker have.
+fn not_of_queues(section: &mut Section) -> Option<QueueTransport> {
+    for key in ["queue", "on_dead_letter"] {
+        let why = "is only for a participant with `transport: rabbitmq` or `sqs`";
+        section.misplaced(key, why);
+    }
+    None
+}
+
+/// A name that every broker takes, with room for what is put behind it.
+fn queue_name(text: &str) -> Result<String, String> {
+    let bare = text.strip_suffix(".fifo").unwrap_or(text);
+    let fits = (1..=QUEUE_CHARS_MAX).contains(&bare.len())
+        && bare
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "must be 1 to {QUEUE_CHARS_MAX} of A-Z a-z 0-9 - _ ."
+        ))
+    }
 }
 
 pub(super) fn http_url(text: &str) -> Result<Url, String> {

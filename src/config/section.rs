@@ -155,11 +155,6 @@ impl Section {
         self.show(key, shown);
     }
 
-    /// Takes over only what is wrong with a child; there is nothing of it to show.
-    pub(super) fn absorb_problems(&mut self, child: Self) {
-        self.problems.extend(child.close().problems);
-    }
-
     /// Ends the reading: the keys that nobody asked for are unknown.
     pub(super) fn close(mut self) -> Closed {
         for (key, node) in std::mem::take(&mut self.entries) {
@@ -250,6 +245,15 @@ impl Section {
         if !is_default {
             let path = self.path_of(key);
             self.problem_at(path, "is not supported by this version yet", &node.origin);
+        }
+    }
+
+    /// A documented key that has no place here: it may be left out or null.
+    pub(super) fn misplaced(&mut self, key: &'static str, why: &str) {
+        let Some(node) = self.take(key) else { return };
+        if !matches!(node.content, Content::Null | Content::Broken) {
+            let path = self.path_of(key);
+            self.problem_at(path, why, &node.origin);
         }
     }
 

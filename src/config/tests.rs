@@ -107,7 +107,9 @@ fn variables_reach_every_level_and_may_make_participants() {
         ("AMENDS__SERVER__LISTEN", "[::1]:0"),
     ];
     let config = load(file, &environment, &[]).unwrap();
-    let Transport::Http(desk) = &config.participants["order-desk"].transport;
+    let Transport::Http(desk) = &config.participants["order-desk"].transport else {
+        panic!("{config:?}")
+    };
     assert_eq!(desk.headers.len(), 1);
     assert_eq!(desk.headers[0].1, "two");
     assert_eq!(config.participants["inventory"].timeout_ms, 2_000);
@@ -244,25 +246,15 @@ fn what_is_audited_is_all_or_a_list() {
 #[test]
 fn what_comes_later_is_refused_unless_it_says_its_default() {
     let defaults = r"
-rabbitmq: { url: null, prefix: amends, declare: true, prefetch: 256 }
-sqs: { enabled: false, endpoint: null, prefix: amends, declare: false }
 engine: { role: auto, role_file: /etc/podinfo/role, preview_namespace: preview }
 audit: { actions: all, include_input: false, include_output: false }
 telemetry: { otlp: null }
 participants:
   a: { url: http://a, circuit_breaker: null, bulkhead: null, rate_limit: null, queue: null,
-       on_dead_letter: fail }
+       on_dead_letter: null }
 ";
     load(defaults, &[], &[]).unwrap();
-    for (path, value) in [
-        ("rabbitmq.url", "amqp://h"),
-        ("rabbitmq.prefetch", "1"),
-        ("sqs.enabled", "true"),
-        ("engine.role", "preview"),
-        ("engine.role_file", "/other"),
-        ("participants.a.transport", "rabbitmq"),
-        ("participants.a.queue", "q"),
-    ] {
+    for (path, value) in [("engine.role", "preview"), ("engine.role_file", "/other")] {
         let error = load(defaults, &[], &[(path, value)]).unwrap_err();
         let [problem] = error.problems.as_slice() else {
             panic!("{path}: {error}")
@@ -275,11 +267,114 @@ participants:
             "{problem}"
         );
     }
-    let found = problems(
-        "participants: { p: { transport: rabbitmq, queue: q } }",
-        &[],
+}
+
+#[test]
+fn brokers_are_off_until_they_are_configured() {
+    let defaults = r"
+rabbitmq: { url: null, prefix: amends, declare: true, prefetch: 256 }
+sqs: { enabled: false, endpoint: null, prefix: amends, declare: false }
+";
+    let config = load(defaults, &[], &[]).unwrap();
+    assert_eq!((config.rabbitmq, config.sqs), (None, None));
+
+    let both = r"
+rabbitmq: { url: 'amqp://ann:${env:PASSWORD}@rabbit', prefix: shop, declare: false, prefetch: 8 }
+sqs: { enabled: true, endpoint: 'http://localhost:5000', prefix: shop, declare: true }
+participants:
+  payment: { transport: rabbitmq, queue: payment.commands, on_dead_letter: hold, timeout: 10s }
+  courier: { transport: sqs, queue: courier.fifo, bulkhead: { max_concurrent: 5 } }
+  books: { transport: local }
+";
+    let config = load(both, &[("PASSWORD", "hunter2")], &[]).unwrap();
+    let rabbitmq = config.rabbitmq.clone().unwrap();
+    assert_eq!(rabbitmq.url.as_str(), "amqp://ann:hunter2@rabbit");
+    assert_eq!(
+        (
+            rabbitmq.prefix.as_str(),
+            rabbitmq.declare,
+            rabbitmq.prefetch
+        ),
+        ("shop", false, 8)
     );
-    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(!config.masked_yaml().contains("hunter2"));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let Transport::RabbitMq(payment) = &config.participants["payment"].transport else {
+        panic!("{config:?}")
+    };
+    assert_eq!(payment.queue, "payment.commands");
+    assert_eq!(payment.on_dead_letter, OnDeadLetter::Hold);
+    let Transport::Sqs(courier) = &config.participants["courier"].transport else {
+        panic!("{config:?}")
+    };
+    assert_eq!(courier.on_dead_letter, OnDeadLetter::Fail);
+    let again = load(&config.masked_yaml(), &[], &[]).unwrap();
+    assert_eq!(again.masked(), config.masked());
+}
+
+#[test]
+fn a_participant_is_told_what_its_transport_has() {
+    let broker = "rabbitmq: { url: 'amqp://rabbit' }\n";
+    for (participant, path) in [
+        ("{ transport: rabbitmq }", "participants.p.queue"),
+        (
+            "{ transport: rabbitmq, queue: 'a b' }",
+            "participants.p.queue",
+        ),
+        (
+            "{ transport: rabbitmq, queue: q, url: 'http://p' }",
+            "participants.p.url",
+        ),
+        (
+            "{ transport: rabbitmq, queue: q, on_dead_letter: forget }",
+            "participants.p.on_dead_letter",
+        ),
+        ("{ transport: sqs, queue: q }", "participants.p.transport"),
+        (
+            "{ transport: pigeon, url: 'http://p' }",
+            "participants.p.transport",
+        ),
+        ("{ transport: local, queue: q }", "participants.p.queue"),
+        ("{ url: 'http://p', queue: q }", "participants.p.queue"),
+        (
+            "{ url: 'http://p', on_dead_letter: hold }",
+            "participants.p.on_dead_letter",
+        ),
+        (
+            "{ transport: local, headers: { a: b } }",
+            "participants.p.headers",
+        ),
+    ] {
+        let found = problems(
+            &format!("{broker}participants: {{ p: {participant} }}"),
+            &[],
+        );
+        let paths: Vec<&str> = found.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(paths, [path], "{participant}: {found:?}");
+    }
+    for (section, path) in [
+        ("rabbitmq: { url: 'http://rabbit' }", "rabbitmq.url"),
+        ("rabbitmq: { prefix: 'a b' }", "rabbitmq.prefix"),
+        ("rabbitmq: { prefetch: 0 }", "rabbitmq.prefetch"),
+        ("sqs: { endpoint: here }", "sqs.endpoint"),
+        ("server: { callback_key: short }", "server.callback_key"),
+    ] {
+        let found = problems(section, &[]);
+        assert_eq!(found.len(), 1, "{section}: {found:?}");
+        assert_eq!(found[0].0, path);
+    }
+}
+
+#[test]
+fn the_key_of_callbacks_is_a_secret() {
+    let key = "0123456789abcdef0123456789abcdef";
+    let config = load(&format!("server: {{ callback_key: {key} }}"), &[], &[]).unwrap();
+    assert_eq!(
+        config.server.callback_key.as_ref().unwrap().as_bytes(),
+        key.as_bytes()
+    );
+    assert!(!config.masked_yaml().contains(key));
+    assert!(!format!("{config:?}").contains(key));
 }
 
 const COLLECTOR: &str = "http://collector:4318";
@@ -503,7 +598,9 @@ fn tls_files_are_looked_at() {
     let (ca, key, empty) = (path("ca.pem"), path("key.pem"), path("empty.pem"));
     let full = format!("{{ ca: {ca}, certificate: {ca}, key: {key} }}");
     let config = tls("https://a", &full).unwrap();
-    let Transport::Http(http) = &config.participants["a"].transport;
+    let Transport::Http(http) = &config.participants["a"].transport else {
+        panic!("{config:?}")
+    };
     assert!(http.tls.as_ref().is_some_and(|tls| tls.identity.is_some()));
     for (url, value, problem) in [
         ("http://a", full.as_str(), "participants.a.tls"),

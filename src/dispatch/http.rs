@@ -14,15 +14,7 @@ use super::answer::{self, Body};
 use super::client::Client;
 use super::request::Origin;
 use super::watched::BeforeAnswer;
-use super::{Attempt, DispatchError};
-
-/// What a call came to.
-pub(super) struct Called {
-    pub(super) outcome: Outcome,
-    /// Whether the participant is well by it: it did what it was asked, or refused to. None where
-    /// the call says nothing about that.
-    pub(super) well: Option<bool>,
-}
+use super::{Attempt, DispatchError, Sent};
 
 /// How a participant is reached, with everything that does not change made ready.
 #[derive(Debug)]
@@ -53,23 +45,24 @@ impl HttpParticipant {
         })
     }
 
-    pub(super) fn timeout_ms(&self) -> u64 {
-        self.timeout_ms
-    }
-
+    /// Makes the exchange, and whether the participant is well by it: it did what it was asked,
+    /// accepted it, or refused to. None where the call says nothing about that.
     pub(super) async fn call(
         &self,
         attempt: &Attempt,
         now: Timestamp,
         deadline: Timestamp,
-    ) -> Called {
-        let left_ms = now.ms_until(deadline);
+    ) -> (Sent, Option<bool>) {
+        // Where the answer only accepts, the step's time is the reply's, and the participant's own
+        // bounds the exchange.
+        let given_up = match attempt.callback {
+            Some(_) => deadline.min(now.plus_ms(self.timeout_ms)),
+            None => deadline,
+        };
+        let left_ms = now.ms_until(given_up);
         if left_ms == 0 {
             let outcome = transient("timeout", "its time was up before it was sent".to_owned());
-            return Called {
-                outcome,
-                well: None,
-            };
+            return (Sent::Ended(outcome), None);
         }
         let request = match self.origin.request(attempt, deadline) {
             Ok(request) => request,
@@ -77,47 +70,46 @@ impl HttpParticipant {
             Err(error) => {
                 let message = format!("what was rendered is no HTTP request: {error}");
                 let outcome = Outcome::Refused(StepError::new("expression_failed", message));
-                return Called {
-                    outcome,
-                    well: None,
-                };
+                return (Sent::Ended(outcome), None);
             }
         };
         let exchange = self.exchange(request, attempt, now);
         match tokio::time::timeout(Duration::from_millis(left_ms), exchange).await {
-            Ok(outcome) => Called {
-                well: Some(!matches!(outcome, Outcome::Transient { .. })),
-                outcome,
-            },
-            Err(_elapsed) => Called {
+            Ok(None) => (Sent::Accepted { until: deadline }, Some(true)),
+            Ok(Some(outcome)) => {
+                let well = !matches!(outcome, Outcome::Transient { .. });
+                (Sent::Ended(outcome), Some(well))
+            }
+            Err(_elapsed) => {
+                let why = format!("no answer from {} within {left_ms} ms", self.name);
                 // One that the end of its saga cut short had not the time that was its due.
-                well: (attempt.not_after != Some(deadline)).then_some(false),
-                outcome: transient(
-                    "timeout",
-                    format!("no answer from {} within {left_ms} ms", self.name),
-                ),
-            },
+                let well = (attempt.not_after != Some(given_up)).then_some(false);
+                (Sent::Ended(transient("timeout", why)), well)
+            }
         }
     }
 
+    /// The outcome; none where the answer only accepts.
     async fn exchange(
         &self,
         request: ::http::Request<http_body_util::Full<Bytes>>,
         attempt: &Attempt,
         now: Timestamp,
-    ) -> Outcome {
+    ) -> Option<Outcome> {
         let (head, incoming) = match self.client.request(request).await {
             Ok(response) => response.into_parts(),
-            Err(error) => return self.not_answered(&error),
+            Err(error) => return Some(self.not_answered(&error)),
         };
+        let accepts = attempt.callback.is_some() && head.status == ::http::StatusCode::ACCEPTED;
         match read(incoming, self.response_max_bytes).await {
-            Ok(body) => answer::outcome(&self.name, &head, &body, attempt, now),
+            _ if accepts => None,
+            Ok(body) => Some(answer::outcome(&self.name, &head, &body, attempt, now)),
             Err(error) => {
                 let why = chain(&error);
-                transient(
+                Some(transient(
                     "bad_answer",
                     format!("the answer of {} broke off: {why}", self.name),
-                )
+                ))
             }
         }
     }

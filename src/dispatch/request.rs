@@ -27,11 +27,12 @@ const ATTEMPT: HeaderName = HeaderName::from_static("amends-attempt");
 const ACTION_OUTCOME: HeaderName = HeaderName::from_static("amends-action-outcome");
 const DEADLINE: HeaderName = HeaderName::from_static("amends-deadline");
 const FENCE: HeaderName = HeaderName::from_static("amends-fence");
+const CALLBACK: HeaderName = HeaderName::from_static("amends-callback");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The headers of the table and the three of HTTP.
-const OWN_HEADERS: usize = 14;
+const OWN_HEADERS: usize = 15;
 
 /// What a command's name may hold unescaped in a path.
 const COMMAND: &AsciiSet = &NON_ALPHANUMERIC
@@ -124,6 +125,11 @@ impl Origin {
         headers.insert(ATTEMPT, HeaderValue::from(attempt.number));
         headers.insert(DEADLINE, text.value(&text.deadline)?);
         headers.insert(FENCE, HeaderValue::from(attempt.fence));
+        if let Some(callback) = &attempt.callback {
+            let mut callback = HeaderValue::from_bytes(callback.as_bytes())?;
+            callback.set_sensitive(true);
+            headers.insert(CALLBACK, callback);
+        }
         let outcome = attempt
             .action_outcome
             .filter(|_| attempt.phase == Phase::Compensation);

@@ -142,7 +142,14 @@ fn reaching(transport: HttpTransport) -> Result<Dispatcher, DispatchError> {
         transport: Transport::Http(transport),
         guards: Guards::default(),
     };
-    Dispatcher::new(&BTreeMap::from([("payment".to_owned(), participant)]))
+    let participants = BTreeMap::from([("payment".to_owned(), participant)]);
+    Dispatcher::new(Means {
+        participants: &participants,
+        rabbitmq: None,
+        sqs: None,
+        locals: Locals::default(),
+        published: OnPublished::new(|_, _| {}),
+    })
 }
 
 fn dispatcher(url: &str) -> Dispatcher {
@@ -152,7 +159,10 @@ fn dispatcher(url: &str) -> Dispatcher {
 impl Dispatcher {
     /// A call that no guard has to let pass.
     async fn call(&self, attempt: &Attempt, now: Timestamp) -> Outcome {
-        self.send(Pass::free(), attempt, now).await
+        match self.send(Pass::free(), attempt, now).await {
+            Sent::Ended(outcome) => outcome,
+            other @ (Sent::Accepted { .. } | Sent::Unsent) => panic!("not ended: {other:?}"),
+        }
     }
 }
 
@@ -178,6 +188,7 @@ fn attempt() -> Attempt {
         },
         refuse_on: Vec::new(),
         retry_on: Vec::new(),
+        callback: None,
     }
 }
 

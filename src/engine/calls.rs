@@ -14,7 +14,7 @@ use super::guards::Leave;
 use super::tenure::Tenure;
 use crate::definition::model::StatusPattern;
 use crate::definition::request::Phase;
-use crate::dispatch::{Attempt, Pass};
+use crate::dispatch::{Attempt, Pass, Sent};
 use crate::saga::{Attempted, Guard, Input, Outcome, Prepared, SagaId};
 use crate::telemetry::metrics::AttemptOutcome;
 use crate::telemetry::traces::{AttemptSpan, TracedAttempt};
@@ -99,11 +99,15 @@ impl Tenure {
         let call = prepared.call;
         let (attempt, span) = self.attempt(entry, prepared, held);
         let begun = Instant::now();
-        let outcome = tokio::select! {
+        let sent = tokio::select! {
             biased;
-            outcome = self.parts.dispatcher.send(pass, &attempt, clock::now()) => outcome,
+            sent = self.parts.dispatcher.send(pass, &attempt, clock::now()) => sent,
             () = self.stopping().hard.cancelled() => return None,
             () = self.ended.cancelled() => return None,
+        };
+        let outcome = match sent {
+            Sent::Ended(outcome) => outcome,
+            Sent::Accepted { .. } | Sent::Unsent => return None,
         };
         span.ended(&outcome);
         tell(&attempt, entry, &outcome);
@@ -176,6 +180,7 @@ impl Tenure {
             request,
             refuse_on: patterns(action.map(|action| &action.refuse_on)),
             retry_on: patterns(action.map(|action| &action.retry_on)),
+            callback: None,
         };
         (attempt, span)
     }
