@@ -14,7 +14,8 @@ pub(super) const WAIT_MAX_S: u64 = 60;
 /// The longest `tracestate` that is passed on, in bytes.
 pub(super) const TRACESTATE_BYTES_MAX: usize = 512;
 
-/// The `Idempotency-Key`, when there is one.
+/// The `Idempotency-Key`, when there is one. Clients send what is not ASCII as UTF-8, or as Latin-1
+/// where it fits.
 pub(super) fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, ApiError> {
     let bad = |detail: &str| Err(ApiError::with(ErrorCode::BadRequest, detail));
     let mut values = request.headers().get_all("idempotency-key");
@@ -24,13 +25,15 @@ pub(super) fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, A
     if values.next().is_some() {
         return bad("there is more than one Idempotency-Key");
     }
-    let Ok(key) = std::str::from_utf8(value.as_bytes()) else {
-        return bad("the Idempotency-Key is not UTF-8");
+    let key = match std::str::from_utf8(value.as_bytes()) {
+        Ok(key) => key.to_owned(),
+        Err(_latin_1) => value.as_bytes().iter().copied().map(char::from).collect(),
     };
-    if key.is_empty() || key.chars().count() > IDEMPOTENCY_KEY_CHARS_MAX {
-        return bad("the Idempotency-Key must have 1 to 255 characters");
+    let is_printable = !key.bytes().any(|byte| byte.is_ascii_control());
+    if !is_printable || !(1..=IDEMPOTENCY_KEY_CHARS_MAX).contains(&key.chars().count()) {
+        return bad("the Idempotency-Key must have 1 to 255 characters, none a control character");
     }
-    Ok(Some(key.to_owned()))
+    Ok(Some(key))
 }
 
 /// How long a start is to wait for its saga: `Prefer: wait=N`. Other preferences are ignored, as
@@ -133,7 +136,14 @@ mod tests {
         };
         assert_eq!(key_of(&[]), Ok(None));
         assert_eq!(key_of(&["k"]), Ok(Some("k".to_owned())));
+        assert_eq!(key_of(&["a key"]), Ok(Some("a key".to_owned())));
+        assert_eq!(key_of(&[&"k".repeat(255)]), Ok(Some("k".repeat(255))));
         assert_eq!(key_of(&[&"é".repeat(255)]), Ok(Some("é".repeat(255))));
+        let latin_1 = actix_web::http::header::HeaderValue::from_bytes(b"\xe9 key").unwrap();
+        let request = TestRequest::default().append_header(("idempotency-key", latin_1));
+        let key = idempotency_key(&request.to_http_request()).unwrap();
+        assert_eq!(key.as_deref(), Some("é key"));
+        assert_eq!(key_of(&["a\tb"]), Err(ErrorCode::BadRequest));
         assert_eq!(key_of(&[""]), Err(ErrorCode::BadRequest));
         assert_eq!(key_of(&[&"k".repeat(256)]), Err(ErrorCode::BadRequest));
         assert_eq!(key_of(&["a", "b"]), Err(ErrorCode::BadRequest));

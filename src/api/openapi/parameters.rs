@@ -34,6 +34,8 @@ parameters! {
     SagaPath = [path("id", "The saga's id.", uuid())];
     /// The step that a path names.
     StepPath = [path("step", "The step's id in the definition.", segment())];
+    /// What lets a participant reply.
+    CallbackToken = [query("token", "What came with the call, in the URL of `Amends-Callback`.", text())];
     /// The signal that a path names.
     SignalPath = [path("name", "The signal's name, as a `wait` step of the definition has it.", segment())];
     /// The definition that a path names.
@@ -237,7 +239,9 @@ fn idempotency_key() -> Object {
     string()
         .min_length(Some(1))
         .max_length(Some(IDEMPOTENCY_KEY_CHARS_MAX))
-        .pattern(Some("^[!-~]([ -~]*[!-~])?$"))
+        .pattern(Some(
+            "^[!-~\u{a1}-\u{ff}]([ -~\u{a1}-\u{ff}]*[!-~\u{a1}-\u{ff}])?$",
+        ))
         .examples(["ORD-12345"])
         .build()
 }
