@@ -142,6 +142,7 @@ fn entry(saga: u128, seq: u64) -> Entry {
         summary,
         start,
         audit: audited(SagaId(Uuid::from_u128(saga)), at, first, last),
+        inbox: None,
     }
 }
 

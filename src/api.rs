@@ -6,6 +6,7 @@ pub mod access;
 mod answer;
 mod audit;
 mod body;
+mod callback;
 mod commands;
 mod definitions;
 mod digest;

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 pub use model::{Definition, StepIndex};
 pub use problem::{Place, Problem, Severity};
-pub use several::{Conflict, conflicts, unsupported};
+pub use several::{Conflict, conflicts};
 
 use problem::Problems;
 

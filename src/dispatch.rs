@@ -333,6 +333,13 @@ impl Dispatcher {
         self.participants.contains_key(participant)
     }
 
+    /// Whether `participant` takes its commands from a queue.
+    #[must_use]
+    pub fn is_queue(&self, participant: &str) -> bool {
+        let reached = self.participants.get(participant);
+        reached.is_some_and(|reached| matches!(reached.way, Way::Queue(_)))
+    }
+
     /// How the guards of each configured participant stand, without those that wait in the journal.
     pub fn guards(&self) -> impl Iterator<Item = GuardReading> {
         self.gates().map(|gate| gate.reading())

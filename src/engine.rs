@@ -8,17 +8,21 @@
 mod active;
 mod advance;
 mod audit;
+mod awaited;
 mod backlog;
+pub mod callbacks;
 mod calls;
 pub mod catalogue;
 pub mod clock;
 mod drain;
 mod guards;
+mod inbox;
 mod inputs;
 mod lifecycle;
 mod ownership;
 mod parked;
 mod recovery;
+pub mod replies;
 mod standing;
 mod start;
 mod summary;
@@ -43,6 +47,7 @@ use crate::dispatch::{Dispatcher, GuardReading};
 use crate::saga::{Rejection, Saga, Timestamp};
 use crate::store::{self, AuditAction, AuditRecord, ReplicaInfo, Store};
 use crate::telemetry::{Metrics, Traces};
+use callbacks::Callbacks;
 use catalogue::Catalogue;
 pub use drain::Drained;
 use drain::Stopping;
@@ -72,6 +77,8 @@ pub struct EngineParts {
     pub metrics: Arc<Metrics>,
     /// Where it is traced.
     pub traces: Traces,
+    /// Where participants post replies; `None` where that is not configured.
+    pub callbacks: Option<Callbacks>,
 }
 
 /// The bounds and times of an engine.
@@ -97,6 +104,7 @@ struct Parts {
     settings: EngineSettings,
     metrics: Arc<Metrics>,
     traces: Traces,
+    callbacks: Option<Callbacks>,
     pulse: Pulse,
     stopping: Stopping,
     tenure: RwLock<Option<Arc<Tenure>>>,
@@ -289,6 +297,7 @@ impl Engine {
             settings,
             metrics,
             traces,
+            callbacks,
         } = parts;
         let stopping = Stopping::new(tokio::runtime::Handle::current());
         let parts = Arc::new(Parts {
@@ -298,6 +307,7 @@ impl Engine {
             settings,
             metrics,
             traces,
+            callbacks,
             pulse: Pulse::new(),
             stopping,
             tenure: RwLock::new(None),
@@ -312,7 +322,6 @@ impl Engine {
         tasks.spawn(ownership::own(Arc::clone(&parts)));
         tasks.spawn(follow_publications(Arc::clone(&parts)));
         tasks.spawn(vitals::beat(Arc::clone(&parts)));
-        tasks.spawn(follow_publications(Arc::clone(&parts)));
         Self { parts }
     }
 
@@ -350,6 +359,12 @@ impl Engine {
     #[must_use]
     pub fn timeout_ms(&self, participant: &str) -> u64 {
         self.parts.dispatcher.timeout_ms(participant)
+    }
+
+    /// What checks the tokens of callbacks; `None` where none are given out.
+    #[must_use]
+    pub fn callbacks(&self) -> Option<&Callbacks> {
+        self.parts.callbacks.as_ref()
     }
 
     /// The published definitions.

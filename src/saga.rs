@@ -23,9 +23,9 @@ pub use decide::{Decision, Prepared, decide, render, resolutions, start};
 pub use event::{Event, Failure, Resolution, Started};
 pub use guard::Guard;
 pub use id::{SagaId, Timestamp};
-pub use input::{Attempted, Command, HeldBack, Input, Rejection};
+pub use input::{Attempted, Command, DeadLettered, Fate, HeldBack, Input, Rejection, Replied};
 pub use outcome::{ActionOutcome, Outcome, Status, StepError};
-pub use state::{InFlight, Progress, Rest, Saga, StepRecord, StepState};
+pub use state::{InFlight, Progress, Rest, Saga, SeenReply, StepRecord, StepState};
 
 #[cfg(test)]
 mod tests;

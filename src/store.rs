@@ -14,6 +14,7 @@ mod definitions;
 mod dialect;
 mod error;
 mod file_lock;
+mod inbox;
 mod journal;
 mod lease;
 mod migrate;
@@ -31,6 +32,7 @@ pub use audit::{AuditAction, AuditActions, AuditCursor, AuditEntry, AuditFilter}
 pub use audit::{AuditPolicy, AuditRecord, NoAuditCursor, SYSTEM, UnknownAction};
 pub use definitions::{DefinitionState, NewDefinition, Published, Source};
 pub use error::StoreError;
+pub use inbox::{InboxId, InboxRow};
 pub use journal::{AppendError, Appended, Counters, Entry, Journal, Receipt};
 pub use journal::{StartKey, StartRecord, SummaryWrite, Transition};
 pub use lease::{JOURNAL_UNREADABLE, Lease, OwnedShard, Renewal, ReplicaInfo};

@@ -63,6 +63,7 @@ error_codes! {
     UnknownParameter = "unknown_parameter" BAD_REQUEST "The query has a parameter that this call does not know.";
     ParameterInvalid = "parameter_invalid" BAD_REQUEST "A query parameter has a value that it cannot have.";
     Unauthenticated = "unauthenticated" UNAUTHORIZED "The call needs a credential that is good.";
+    BadToken = "bad_token" UNAUTHORIZED "The callback's token is not good for that step.";
     Forbidden = "forbidden" FORBIDDEN "The credential's roles do not allow the call.";
     NotFound = "not_found" NOT_FOUND "There is no such route.";
     SagaNotFound = "saga_not_found" NOT_FOUND "There is no such saga.";
@@ -74,6 +75,7 @@ error_codes! {
     PastPivot = "past_pivot" CONFLICT "The saga is past its pivot and only goes forward.";
     NotFailed = "not_failed" CONFLICT "The saga has not failed.";
     NotResolvable = "not_resolvable" CONFLICT "The step is not in a state that this outcome can settle.";
+    NotWaiting = "not_waiting" CONFLICT "The step waits for no reply.";
     DefinitionPaused = "definition_paused" CONFLICT "The definition takes no new starts.";
     VersionConflict = "version_conflict" CONFLICT "Another document is published under that name and version.";
     JournalUnreadable = "journal_unreadable" CONFLICT "The saga's journal cannot be read, so the saga is set aside.";
@@ -227,7 +229,7 @@ impl ApiError {
         let allow = self
             .allow
             .map(|methods| (ALLOW, HeaderValue::from_static(methods)));
-        let challenge = (self.code == ErrorCode::Unauthenticated)
+        let challenge = (self.code.status() == StatusCode::UNAUTHORIZED)
             .then_some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         retry_after.into_iter().chain(allow).chain(challenge)
     }
@@ -299,6 +301,7 @@ impl From<Rejection> for ApiError {
             Rejection::PastPivot => ErrorCode::PastPivot,
             Rejection::NotFailed => ErrorCode::NotFailed,
             Rejection::NotResolvable => ErrorCode::NotResolvable,
+            Rejection::NothingAsked => ErrorCode::NotWaiting,
             Rejection::SignalUnknown => ErrorCode::SignalUnknown,
             Rejection::TooManySignals => ErrorCode::TooManySignals,
         })

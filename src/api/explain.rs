@@ -70,6 +70,9 @@ pub(super) struct Waiting<'a> {
     /// Which of the step's calls it is about.
     #[serde(skip)]
     phase: Phase,
+    /// Whether its command is a dead letter.
+    #[serde(skip)]
+    dead_lettered: bool,
     /// Whether nobody knows if its action was done.
     #[serde(skip)]
     unknown: bool,
@@ -177,11 +180,15 @@ impl<'a> Waiting<'a> {
         record: &'a StepRecord,
         timeout_ms: &dyn Fn(&str) -> u64,
     ) -> Option<Self> {
-        let (_, waits_for) = step_words(saga, step, record.state);
+        let (_, waits_for) = step_words(saga, step, record);
         let r#for = waits_for?;
         let phase = record.state.phase();
         let begun = record.attempt(phase);
         let (until, attempt) = match r#for {
+            WaitingFor::Reply if record.awaited_until.is_some() => {
+                (record.awaited_until, Some(begun))
+            }
+            WaitingFor::Operator if record.dead_lettered => (record.awaited_until, Some(begun)),
             WaitingFor::Reply => {
                 let own = own_timeout_ms(step, phase);
                 let participant = step.action().map(|action| action.participant.as_str());
@@ -206,6 +213,7 @@ impl<'a> Waiting<'a> {
             attempt,
             last_error: record.error.as_ref().map(ErrorView::of),
             phase,
+            dead_lettered: record.dead_lettered,
             unknown: record.state.action_outcome() == Some(ActionOutcome::Unknown),
             resolutions: resolutions.into_iter().map(sentence::resolution).collect(),
         })
@@ -222,6 +230,7 @@ impl<'a> Waiting<'a> {
             attempt: None,
             last_error: None,
             phase: Phase::Action,
+            dead_lettered: false,
             unknown: false,
             resolutions: Vec::new(),
         }
@@ -264,6 +273,7 @@ impl<'a> Cancel<'a> {
                 Rejection::AlreadyFinished
                 | Rejection::NotFailed
                 | Rejection::NotResolvable
+                | Rejection::NothingAsked
                 | Rejection::SignalUnknown
                 | Rejection::TooManySignals,
             )) => why_not("already_finished"),

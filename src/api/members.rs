@@ -133,6 +133,22 @@ impl Members {
         known
     }
 
+    /// One of a few words, that may be left out or null.
+    pub(super) fn optional_word<T: Copy>(
+        &mut self,
+        member: &str,
+        words: &[(&str, T)],
+    ) -> Option<T> {
+        match self.members.get(member) {
+            None => None,
+            Some(Value::Null) => {
+                self.members.remove(member);
+                None
+            }
+            Some(_) => self.word(member, words),
+        }
+    }
+
     /// Any JSON, as deep as the journal can hold it; `None` when it was left out.
     pub(super) fn payload(&mut self, member: &str) -> Option<Value> {
         let value = self.members.remove(member)?;

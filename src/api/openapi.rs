@@ -23,7 +23,7 @@ use utoipa::openapi::OpenApi as Document;
 use complete::Complete;
 
 use super::access::Anyone;
-use super::{audit, commands, definitions, explain, journal, publish, sagas, start};
+use super::{audit, callback, commands, definitions, explain, journal, publish, sagas, start};
 
 /// What the document is made of. Every handler of the API is named here.
 #[derive(OpenApi)]
@@ -37,6 +37,7 @@ use super::{audit, commands, definitions, explain, journal, publish, sagas, star
     tags(
         (name = "sagas", description = "Starting sagas and looking at them."),
         (name = "commands", description = "Changing sagas: what an operator asks of one, and signals."),
+        (name = "callbacks", description = "What participants tell later."),
         (name = "definitions", description = "What sagas are started from."),
         (name = "audit", description = "Who did what."),
         (name = "description", description = "The API, described."),
@@ -54,6 +55,7 @@ use super::{audit, commands, definitions, explain, journal, publish, sagas, star
         commands::retry,
         commands::resolve,
         commands::signal,
+        callback::reply,
         definitions::list,
         definitions::newest,
         definitions::version,

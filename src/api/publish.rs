@@ -17,7 +17,7 @@ use super::openapi::parameters::DefinitionPath;
 use super::openapi::problems;
 use super::openapi::requests::{DefinitionBody, PauseBody};
 use super::wire::definition::{Document, Listed};
-use crate::definition::{Checked, Severity, check, unsupported};
+use crate::definition::{Checked, Severity, check};
 use crate::engine::Actor;
 use crate::engine::catalogue::{Publication, Published};
 
@@ -56,16 +56,9 @@ pub(super) async fn publish(
     let source = document(body)?;
     let surroundings = app.surroundings.clone();
     // A long document takes a while, and this thread has others to answer.
-    let checked = web::block(move || {
-        let mut checked = check(&source, Some(&surroundings));
-        if let Some(definition) = &checked.definition {
-            let refused = unsupported(definition, Some(&surroundings));
-            checked.problems.extend(refused);
-        }
-        checked
-    })
-    .await
-    .map_err(|_cancelled| ApiError::new(ErrorCode::Internal))?;
+    let checked = web::block(move || check(&source, Some(&surroundings)))
+        .await
+        .map_err(|_cancelled| ApiError::new(ErrorCode::Internal))?;
     let Checked {
         definition,
         problems,

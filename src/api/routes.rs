@@ -13,7 +13,9 @@ use actix_web::{
 use super::access::{Access, Admits, admit};
 use super::edge::not_found;
 use super::error::{ApiError, ErrorCode};
-use super::{audit, commands, definitions, docs, explain, journal, openapi, publish, sagas, start};
+use super::{
+    audit, callback, commands, definitions, docs, explain, journal, openapi, publish, sagas, start,
+};
 use crate::telemetry::{Metrics, metrics};
 
 /// What begins the path of nearly every route.
@@ -67,6 +69,11 @@ pub fn table() -> Vec<Endpoint> {
             Post,
             "/api/v1/sagas/{id}/steps/{step}/resolve",
             commands::resolve,
+        ),
+        endpoint(
+            Post,
+            "/api/v1/sagas/{id}/steps/{step}/reply",
+            callback::reply,
         ),
         endpoint(Post, "/api/v1/sagas/{id}/signals/{name}", commands::signal),
         endpoint(Get, "/api/v1/definitions", definitions::list),

@@ -9,9 +9,7 @@ use super::arguments::Check;
 use super::error::CliError;
 use super::output::{Output, Tone};
 use crate::config::{Config, Sources};
-use crate::definition::{
-    Definition, Problem, Severity, Surroundings, check, conflicts, unsupported,
-};
+use crate::definition::{Definition, Problem, Severity, Surroundings, check, conflicts};
 
 /// A problem and its file.
 #[derive(Debug, Serialize)]
@@ -86,12 +84,6 @@ fn check_all(
         .collect();
     for conflict in conflicts(&good) {
         add(&mut found, &conflict.path, [conflict.problem]);
-    }
-    // With a configuration at hand the question is whether its coordinator would serve them.
-    if surroundings.is_some() {
-        for (name, definition) in good {
-            add(&mut found, name, unsupported(definition, surroundings));
-        }
     }
     found
 }

@@ -18,7 +18,9 @@ use crate::config::Config;
 use crate::definition::Severity;
 use crate::dispatch::broker::BrokerKind;
 use crate::dispatch::{Dispatcher, Locals, Means, OnPublished, PublishResult};
+use crate::engine::callbacks::Callbacks;
 use crate::engine::catalogue::{Catalogue, FileProblem};
+use crate::engine::clock;
 use crate::engine::{Engine, EngineParts, EngineSettings, Lifecycle};
 use crate::store::{DatabaseSettings, ReplicaInfo, Store, StoreError};
 use crate::telemetry::metrics::{Broker, Publishing};
@@ -34,6 +36,8 @@ const FAREWELL: Duration = Duration::from_millis(300);
 /// The web framework's own lines about its workers tell nobody anything, and what it calls an error
 /// is a client that speaks no HTTP.
 const QUIET: &str = "actix_server=warn,actix_http=off";
+/// What the key of callbacks is kept as.
+const CALLBACK_SECRET: &str = "callback_key";
 /// How many connections may wait to be taken.
 const BACKLOG: u32 = 1_024;
 
@@ -61,6 +65,7 @@ impl Coordinator {
         let catalogue = definitions(config, &store).await?;
         let dispatcher = Dispatcher::new(means(config, &metrics))?;
         let settings = engine_settings(config);
+        let callbacks = callbacks(config, &store).await?;
         let parts = EngineParts {
             store: store.clone(),
             dispatcher,
@@ -68,6 +73,7 @@ impl Coordinator {
             settings,
             metrics: Arc::clone(&metrics),
             traces: traces.clone(),
+            callbacks,
         };
         let engine = lifecycle.launched(Engine::launch(parts)).clone();
         let (tasks, end) = (TaskTracker::new(), CancellationToken::new());
@@ -250,6 +256,21 @@ fn log_problem(found: &FileProblem) {
         }
         Severity::Warning => tracing::warn!(place, code, problem = message, "look at a definition"),
     }
+}
+
+/// Where participants post replies, where that is configured: with the configured key, or one that
+/// every replica of the database shares.
+async fn callbacks(config: &Config, store: &Store) -> Result<Option<Callbacks>, CliError> {
+    let Some(public_url) = &config.server.public_url else {
+        return Ok(None);
+    };
+    if let Some(key) = &config.server.callback_key {
+        return Ok(Some(Callbacks::new(public_url, key.as_bytes())));
+    }
+    let key = store
+        .shared_secret(CALLBACK_SECRET, &clock::secret(), clock::now())
+        .await?;
+    Ok(Some(Callbacks::new(public_url, key.as_bytes())))
 }
 
 /// What participants are reached with.

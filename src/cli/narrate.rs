@@ -124,6 +124,16 @@ impl Narrator {
                 Line::of("…", Tone::Doubt, because).aside(format!("again in {wait}"))
             }
             "attempt_held" => self.attempt_held(step, undoing, fact),
+            "attempt_accepted" => {
+                let until = fact.until.map(|at| format!("until {}", moment(at)));
+                Line::of("…", Tone::Doubt, "waits for the reply").aside(until.unwrap_or_default())
+            }
+            "attempt_dead_lettered" => {
+                let what =
+                    format!("nobody could take the command, an operator has to see: {because}");
+                Line::of("!", Tone::Doubt, what)
+            }
+            "reply_taken" => return None,
             "wait_started" => {
                 let until = fact.until.map(|at| format!("until {}", moment(at)));
                 Line::of("…", Tone::Doubt, "waits for a signal").aside(until.unwrap_or_default())

@@ -69,8 +69,25 @@ fn check_participant(
     };
     match transport {
         TransportKind::Http => {}
-        TransportKind::RabbitMq | TransportKind::Sqs | TransportKind::Local => {
+        TransportKind::RabbitMq | TransportKind::Sqs => {
             check_command_only(action, participant, problems);
+        }
+        TransportKind::Local => {
+            check_command_only(action, participant, problems);
+            check_no_headers(action, participant, problems);
+        }
+    }
+}
+
+/// A function in this process is given the command and nothing beside it.
+fn check_no_headers(action: &DraftAction<'_>, participant: &str, problems: &mut Problems) {
+    let compensation = action.compensation.as_ref().map(|undo| &undo.call);
+    for call in action.call.iter().chain(compensation) {
+        if let Some(first) = call.headers.first() {
+            let message = format!(
+                "`headers` go nowhere, because `{participant}` is reached in this process; put them into the `body`."
+            );
+            problems.error(first.place, "transport_mismatch", message);
         }
     }
 }
@@ -95,6 +112,9 @@ fn check_command_only(action: &DraftAction<'_>, participant: &str, problems: &mu
         {
             let verb_name = format!("`{}`", method.as_str().to_ascii_lowercase());
             refuse(*verb, &verb_name, "use a `command`");
+        }
+        if let Some(first) = call.query.first() {
+            refuse(first.place, "`query`", "put it into the `body`");
         }
     }
     if let Some((place, ReplyMode::Sync)) = action.reply {

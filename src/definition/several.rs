@@ -1,8 +1,7 @@
 //! What only several definitions, or a definition and this version of the coordinator, tell.
 
-use super::model::{Definition, ReplyMode, StepKind};
-use super::problem::{Place, Problem};
-use super::{Surroundings, TransportKind};
+use super::model::Definition;
+use super::problem::Problem;
 
 /// What makes two files impossible to serve together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,35 +37,4 @@ pub fn conflicts(files: &[(&str, &Definition)]) -> Vec<Conflict> {
         }
     }
     conflicts
-}
-
-/// What `definition` asks for that the language has and this coordinator does not run yet. Such
-/// a definition is correct, and must not be served.
-#[must_use]
-pub fn unsupported(definition: &Definition, surroundings: Option<&Surroundings>) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let mut refuse = |place: Place, what: &str| {
-        let message = format!("{what}: this version of the coordinator does not run it yet.");
-        problems.push(Problem::error(place, "not_supported", message));
-    };
-    for step in &definition.steps {
-        let StepKind::Action(action) = &step.kind else {
-            continue;
-        };
-        if action.reply == ReplyMode::Async {
-            refuse(action.reply_place.unwrap_or(step.place), "`reply: async`");
-        }
-        let transport = surroundings
-            .and_then(|surroundings| surroundings.participants.get(&action.participant));
-        let broker = match transport {
-            Some(TransportKind::RabbitMq) => Some("RabbitMQ"),
-            Some(TransportKind::Sqs) => Some("SQS"),
-            Some(TransportKind::Http | TransportKind::Local) | None => None,
-        };
-        if let Some(broker) = broker {
-            let what = format!("`{}` is reached over {broker}", action.participant);
-            refuse(action.participant_place, &what);
-        }
-    }
-    problems
 }

@@ -63,7 +63,7 @@ pub struct Outgoing {
     pub kind: String,
     /// The queue that the answer goes to.
     pub reply_to: Option<String>,
-    /// Headers beside it: the trace context.
+    /// Headers beside it: the trace context, and those that the definition declares.
     pub headers: Map<String, Value>,
     /// The message itself.
     pub body: Bytes,

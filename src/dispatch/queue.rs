@@ -99,7 +99,11 @@ impl QueueParticipant {
         deadline: Timestamp,
     ) -> Result<Outgoing, serde_json::Error> {
         let command = command(attempt, self.broker.replies(), now, deadline);
-        let mut headers = Map::new();
+        // Declared headers, over them the coordinator's own.
+        let declared = attempt.request.headers.iter();
+        let mut headers: Map<String, Value> = declared
+            .map(|(name, value)| (name.clone(), Value::String(value.clone())))
+            .collect();
         let context = [
             ("traceparent", &command.traceparent),
             ("tracestate", &command.tracestate),

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::Snapshot;
+use super::awaited::AwaitedCall;
 use super::guards::HeldCall;
 use super::summary::Persisted;
 use crate::definition::Definition;
@@ -42,6 +43,8 @@ pub(super) struct EntryState {
     pub(super) flying: HashSet<InFlight>,
     /// Those of them that wait at a gate in memory.
     pub(super) held: Vec<HeldCall>,
+    /// Those of them that a reply will tell of.
+    pub(super) awaited: Vec<AwaitedCall>,
     /// What its summary row says.
     pub(super) persisted: Persisted,
     /// Its time in the timers.
@@ -67,6 +70,7 @@ impl Entry {
             saga,
             flying: HashSet::new(),
             held: Vec::new(),
+            awaited: Vec::new(),
             persisted,
             timer: None,
             waiters: Vec::new(),

@@ -8,16 +8,20 @@ use std::sync::Arc;
 use super::Snapshot;
 use super::active::{Entry, EntryState};
 use super::audit::Told;
+use super::awaited::Said;
 use super::clock;
+use super::replies::Taken;
 use super::summary::{HORIZON_MS, Persisted, rest};
 use super::tally::Tally;
 use super::tenure::Tenure;
 use crate::saga::{Decision, InFlight, Input, Prepared, Rejection, Rest, Saga, decide};
-use crate::store::{self, AppendError, Appended, Receipt};
+use crate::store::{self, AppendError, Appended, InboxId, Receipt};
 use crate::telemetry::traces::trace_id;
 
 /// A decision that was given to the journal.
 pub(super) struct Submitted {
+    /// What became of it, where it was a reply.
+    pub(super) taken: Taken,
     /// Tells when it is durable; none when the input changed nothing.
     receipt: Option<Receipt>,
     /// The state after it.
@@ -34,6 +38,28 @@ pub(super) struct Beside {
     pub(super) start: Option<store::StartRecord>,
     /// Where the input came from, if from outside.
     pub(super) remote: Option<IpAddr>,
+    /// The row of the inbox that it was in.
+    pub(super) inbox: Option<InboxId>,
+    /// What it says of an attempt that somebody has.
+    pub(super) said: Option<Said>,
+}
+
+/// Where an input came from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Whence {
+    /// The address, if from outside.
+    pub(super) remote: Option<IpAddr>,
+    /// The row of the inbox that it was in.
+    pub(super) inbox: Option<InboxId>,
+}
+
+impl From<Option<IpAddr>> for Whence {
+    fn from(remote: Option<IpAddr>) -> Self {
+        Self {
+            remote,
+            inbox: None,
+        }
+    }
 }
 
 /// Why an input was not taken.
@@ -45,8 +71,7 @@ pub(super) enum NotTaken {
 }
 
 impl Tenure {
-    /// Decides an input and gives the events to the journal. `remote` is where it came from, if
-    /// from outside.
+    /// Decides an input and gives the events to the journal. `whence` is where it came from.
     ///
     /// # Errors
     /// When the saga's state does not take the input, or the entry left memory; nothing has
@@ -55,7 +80,7 @@ impl Tenure {
         &self,
         entry: &Entry,
         input: Input,
-        remote: Option<IpAddr>,
+        whence: impl Into<Whence>,
     ) -> Result<Submitted, NotTaken> {
         let now = clock::now();
         let mut state = entry.state.lock();
@@ -73,16 +98,26 @@ impl Tenure {
             Input::Held(held) => {
                 state.flying.remove(&held.call);
             }
+            // Who has it will tell; nobody here carries it out any more.
+            Input::Accepted { call, .. } => {
+                state.flying.remove(call);
+            }
             Input::LetThrough { .. }
-            | Input::Wake
+            | Input::Reply(_)
+            | Input::DeadLettered(_)
+            | Input::Wake { .. }
             | Input::Signal { .. }
             | Input::Command { .. } => {}
         }
+        let said = Said::by(&input);
         let decision =
             decide(&entry.definition, &state.saga, input, now).map_err(NotTaken::Rejected)?;
+        let Whence { remote, inbox } = whence.into();
         let beside = Beside {
             start: None,
             remote,
+            inbox,
+            said,
         };
         Ok(self.record(entry, &mut state, decision, beside))
     }
@@ -95,18 +130,30 @@ impl Tenure {
         decision: Decision,
         beside: Beside,
     ) -> Submitted {
-        let Beside { start, remote } = beside;
+        let Beside {
+            start,
+            remote,
+            inbox,
+            said,
+        } = beside;
         let Decision {
             events,
             saga,
             requests,
         } = decision;
         let saga = Arc::new(saga);
+        let reply = said.as_ref().and_then(Said::reply);
+        let taken = Taken::of(&events, &state.saga, reply);
+        if start.is_none() {
+            state.count_journaled(entry, (&state.saga, &saga), &events, said.as_ref());
+            state.answered(entry, &saga, said.as_ref());
+        }
         let calls = self.calls_to_send(entry, state, &saga, requests);
         let before = start.is_none().then_some(&*state.saga);
         let tally = Tally::of(&events, before, &saga);
         if events.is_empty() {
             return Submitted {
+                taken,
                 receipt: None,
                 saga: Arc::clone(&state.saga),
                 calls,
@@ -116,13 +163,7 @@ impl Tenure {
         let persisted = Persisted::of(&saga, !state.flying.is_empty(), saga.updated_at);
         let summary = (start.is_some() || persisted != state.persisted)
             .then(|| persisted.row(&saga, &entry.definition));
-        if counts(&state.saga) != counts(&saga) {
-            if counts(&saga) {
-                self.count_in(1);
-            } else {
-                self.count_out();
-            }
-        }
+        self.count_for_admission(&state.saga, &saga);
         let told = Told {
             policy: self.parts.store.audit_policy(),
             definition: &entry.definition,
@@ -146,16 +187,26 @@ impl Tenure {
             summary,
             start,
             audit,
+            inbox,
         });
         self.note_held(entry, &state.saga, &saga);
         state.persisted = persisted;
         state.saga = Arc::clone(&saga);
         state.recall_held();
         Submitted {
+            taken,
             receipt: Some(receipt),
             saga,
             calls,
             tally,
+        }
+    }
+
+    fn count_for_admission(&self, before: &Saga, after: &Saga) {
+        match (counts(before), counts(after)) {
+            (false, true) => self.count_in(1),
+            (true, false) => self.count_out(),
+            (true, true) | (false, false) => {}
         }
     }
 
@@ -174,6 +225,7 @@ impl Tenure {
             saga,
             calls,
             tally,
+            taken: _,
         } = submitted;
         let Some(receipt) = receipt else {
             let mut state = entry.state.lock();
@@ -267,7 +319,7 @@ impl Tenure {
             return Vec::new();
         }
         let mut calls = Vec::new();
-        for call in saga.in_flight() {
+        for call in saga.in_hand() {
             if !state.flying.insert(call) {
                 continue;
             }

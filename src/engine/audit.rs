@@ -131,6 +131,7 @@ impl Told<'_> {
                 phase: Phase::Action,
                 attempt,
                 outcome,
+                reply: _,
             } if outcome == "succeeded" && self.is_undone_as_unknown(*step) => {
                 let detail = Detail::new().with(true, "attempt", || json!(attempt));
                 self.system(Action::LateSuccess, Some(*step), detail)
@@ -140,6 +141,9 @@ impl Told<'_> {
             | Event::AttemptStarted { .. }
             | Event::AttemptFailed { .. }
             | Event::AttemptHeld { .. }
+            | Event::AttemptAccepted { .. }
+            | Event::AttemptDeadLettered { .. }
+            | Event::ReplyTaken { .. }
             | Event::WaitStarted { .. }
             | Event::DelayStarted { .. }
             | Event::SignalTaken { .. }

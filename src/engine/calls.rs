@@ -12,12 +12,22 @@ use super::active::Entry;
 use super::clock;
 use super::guards::Leave;
 use super::tenure::Tenure;
-use crate::definition::model::StatusPattern;
+use crate::definition::model::{ReplyMode, StatusPattern, Step};
 use crate::definition::request::Phase;
 use crate::dispatch::{Attempt, Pass, Sent};
-use crate::saga::{Attempted, Guard, Input, Outcome, Prepared, SagaId};
+use crate::saga::{Attempted, Guard, InFlight, Input, Outcome, Prepared, SagaId, Timestamp};
 use crate::telemetry::metrics::AttemptOutcome;
 use crate::telemetry::traces::{AttemptSpan, TracedAttempt};
+
+/// What became of a call.
+enum Made {
+    /// It came to an end.
+    Ended(Attempted),
+    /// Somebody has it until then, and a reply will tell.
+    Accepted(InFlight, Timestamp),
+    /// The process or the tenure ends: it is left to the next owner.
+    Left,
+}
 
 impl Tenure {
     /// Carries calls out, each on a task of its own.
@@ -65,8 +75,11 @@ impl Tenure {
             }
             let input = match self.leave(&entry, &next, &mut resuming).await {
                 Leave::Granted(pass, held) => match self.make(&entry, next, pass, held).await {
-                    Some(attempted) => Input::Attempt(attempted),
-                    None => return,
+                    Made::Ended(attempted) => Input::Attempt(attempted),
+                    Made::Accepted(call, until) => {
+                        return self.accepted(&entry, call, until).await;
+                    }
+                    Made::Left => return,
                 },
                 Leave::Held(held) => Input::Held(held),
                 Leave::Left => return,
@@ -88,40 +101,69 @@ impl Tenure {
         }
     }
 
-    /// Makes a call that was held back like that. None when the process or the tenure ends first.
+    /// Makes a call that was held back like that.
     async fn make(
         &self,
         entry: &Entry,
         prepared: Prepared,
         pass: Pass,
         held: Option<(Guard, Duration)>,
-    ) -> Option<Attempted> {
+    ) -> Made {
         let call = prepared.call;
         let (attempt, span) = self.attempt(entry, prepared, held);
+        let later = self.is_answered_later(&attempt);
+        let mut span = Some(span);
+        if later && let Some(span) = span.take() {
+            entry.state.lock().await_reply(call, span);
+        }
         let begun = Instant::now();
         let sent = tokio::select! {
             biased;
             sent = self.parts.dispatcher.send(pass, &attempt, clock::now()) => sent,
-            () = self.stopping().hard.cancelled() => return None,
-            () = self.ended.cancelled() => return None,
+            () = self.stopping().hard.cancelled() => Sent::Unsent,
+            () = self.ended.cancelled() => Sent::Unsent,
         };
-        let outcome = match sent {
-            Sent::Ended(outcome) => outcome,
-            Sent::Accepted { .. } | Sent::Unsent => return None,
+        if let Sent::Accepted { until } = sent {
+            return Made::Accepted(call, until);
+        }
+        if later {
+            span = entry.state.lock().not_awaited(call);
+        }
+        let Sent::Ended(outcome) = sent else {
+            return Made::Left;
         };
-        span.ended(&outcome);
+        if let Some(span) = span {
+            span.ended(&outcome);
+        }
         tell(&attempt, entry, &outcome);
         if let Some(participant) = entry.metrics.participant(call.step) {
             let came_to = AttemptOutcome::of(&outcome);
             participant.attempt_ended(call.phase, came_to, begun.elapsed());
         }
-        Some(Attempted {
+        Made::Ended(Attempted {
             step: call.step,
             phase: call.phase,
             attempt: call.attempt,
             outcome,
             draw: clock::draw(),
         })
+    }
+
+    /// Where the participant posts its reply to a call.
+    fn callback(
+        &self,
+        saga: SagaId,
+        step: Option<&Step>,
+        call: InFlight,
+        timeout_ms: Option<u64>,
+    ) -> Option<String> {
+        let callbacks = self.parts.callbacks.as_ref()?;
+        let step = step?;
+        let participant = step.action()?.participant.as_str();
+        let timeout_ms =
+            timeout_ms.unwrap_or_else(|| self.parts.dispatcher.timeout_ms(participant));
+        let until = clock::now().plus_ms(timeout_ms);
+        Some(callbacks.url(saga, &step.id, (call.phase, call.attempt), until))
     }
 
     /// What the dispatcher has to know of a call, and the span that the call is traced by.
@@ -153,6 +195,9 @@ impl Tenure {
             |patterns: Option<&Vec<StatusPattern>>| patterns.cloned().unwrap_or_default();
         let reference = definition.reference();
         let participant = action.map_or("", |action| action.participant.as_str());
+        let callback = action
+            .filter(|action| action.reply == ReplyMode::Async)
+            .and_then(|_| self.callback(entry.id, step, call, timeout_ms));
         let traced = TracedAttempt {
             saga: entry.id,
             definition: &reference,
@@ -180,7 +225,7 @@ impl Tenure {
             request,
             refuse_on: patterns(action.map(|action| &action.refuse_on)),
             retry_on: patterns(action.map(|action| &action.retry_on)),
-            callback: None,
+            callback,
         };
         (attempt, span)
     }

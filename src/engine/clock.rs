@@ -36,6 +36,23 @@ pub fn replica_id() -> Uuid {
     Uuid::now_v7()
 }
 
+/// A secret that nobody can guess: 256 bits in hex, from the generator that is seeded by the system's.
+#[must_use]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the source of chance that everybody asks"
+)]
+pub fn secret() -> String {
+    let bytes: [u8; 32] = rand::random();
+    bytes
+        .iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            text.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
+            text.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
+            text
+        })
+}
+
 /// Chance in [0, 1).
 #[must_use]
 #[expect(

@@ -57,6 +57,17 @@ fn participant_of(definition: &Definition, step: StepIndex) -> &str {
     action.map_or("", |action| action.participant.as_str())
 }
 
+/// The attempts of a saga that wait in the journal.
+fn parked_calls(saga: &Saga) -> impl Iterator<Item = ParkedCall> + '_ {
+    let id = saga.id;
+    saga.held().map(move |(step, phase, guard)| ParkedCall {
+        saga: id,
+        step,
+        phase,
+        guard,
+    })
+}
+
 impl EntryState {
     /// Ends the waiting of those that may not leave any more.
     pub(super) fn recall_held(&self) {
@@ -70,19 +81,25 @@ impl EntryState {
 
 impl Entry {
     /// What anybody outside may see of a state of this saga: a call that waits at a gate is no
-    /// attempt.
+    /// attempt, and one that somebody has waits for its reply.
     pub(super) fn shown(&self, saga: Arc<Saga>) -> Snapshot {
-        let held: Vec<(InFlight, Arc<Gate>)> = {
+        let (held, awaited) = {
             let state = self.state.lock();
             let held = state.held.iter();
-            held.map(|held| (held.call, Arc::clone(&held.gate)))
-                .collect()
+            let held = held.map(|held| (held.call, Arc::clone(&held.gate)));
+            let awaited = state.awaited.iter();
+            let awaited = awaited.filter_map(|awaited| Some((awaited.call, awaited.until?)));
+            let both: (Vec<(InFlight, Arc<Gate>)>, Vec<_>) = (held.collect(), awaited.collect());
+            both
         };
         let definition = Arc::clone(&self.definition);
-        if held.is_empty() {
+        if held.is_empty() && awaited.is_empty() {
             return Snapshot { definition, saga };
         }
         let mut shown = Saga::clone(&saga);
+        for (call, until) in awaited {
+            shown.show_awaited(call, until);
+        }
         for (call, gate) in held {
             shown.show_held(call, gate.held_by());
         }
@@ -105,14 +122,13 @@ impl Tenure {
         let Some(gate) = self.parts.dispatcher.gate(participant) else {
             return Leave::Granted(Pass::free(), None);
         };
-        let came = Instant::now();
         let mut held_by = None;
         let turn = match gate.enter(entry.id) {
             Entrance::Open(pass) => return Leave::Granted(pass, None),
             Entrance::Away(guard) => Some(Err(guard)),
             Entrance::Wait(waiting) => {
                 *resuming = None;
-                held_by = Some(gate.held_by());
+                held_by = Some((gate.held_by(), Instant::now()));
                 match self.wait(entry, call, waiting).await {
                     Some(turn) => turn,
                     None => return Leave::Left,
@@ -129,7 +145,10 @@ impl Tenure {
             })
         };
         match turn {
-            Some(Ok(pass)) => Leave::Granted(pass, held_by.map(|guard| (guard, came.elapsed()))),
+            Some(Ok(pass)) => {
+                let held = held_by.map(|(guard, since)| (guard, since.elapsed()));
+                Leave::Granted(pass, held)
+            }
             Some(Err(guard)) => {
                 let expected = gate.expected_in(self.parked.len(participant));
                 let expected = u64::try_from(expected.as_millis()).unwrap_or(u64::MAX);
@@ -185,32 +204,20 @@ impl Tenure {
 
     /// Notes the attempts of a saga that wait in the journal.
     pub(super) fn park(&self, entry: &Entry, saga: &Saga) {
-        for (step, phase, guard) in saga.held() {
-            let call = ParkedCall {
-                saga: entry.id,
-                step,
-                phase,
-                guard,
-            };
-            self.parked
-                .park(participant_of(&entry.definition, step), call);
+        for call in parked_calls(saga) {
+            let participant = participant_of(&entry.definition, call.step);
+            self.parked.park(participant, call);
         }
     }
 
     /// The attempts of a saga that nobody will let through: their participant is not configured any
     /// more.
     pub(super) fn held_by_nobody(&self, entry: &Entry, saga: &Saga) -> Vec<ParkedCall> {
-        let nobody = saga.held().filter(|(step, _, _)| {
-            let participant = participant_of(&entry.definition, *step);
+        let nobodys = parked_calls(saga).filter(|call| {
+            let participant = participant_of(&entry.definition, call.step);
             self.parts.dispatcher.gate(participant).is_none()
         });
-        let call = |(step, phase, guard)| ParkedCall {
-            saga: entry.id,
-            step,
-            phase,
-            guard,
-        };
-        nobody.map(call).collect()
+        nobodys.collect()
     }
 
     /// Lets the attempts that wait in the journal for one participant through, the oldest sagas

@@ -8,7 +8,8 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::active::Entry;
-use super::advance::{NotTaken, Submitted};
+use super::advance::{NotTaken, Submitted, Whence};
+use super::inbox::Letter;
 use super::start::DATABASE_PATIENCE;
 use super::tenure::Tenure;
 use super::{Actor, CommandError, Engine, Snapshot, clock};
@@ -123,18 +124,43 @@ impl Engine {
         if self.parts.stopping.draining.is_cancelled() {
             return Err(CommandError::Draining);
         }
-        let tenure = self.parts.tenure().ok_or(CommandError::NotReady)?;
+        let Some(tenure) = self.parts.tenure() else {
+            return self.leave(id, input, remote).await;
+        };
         if !self.parts.database_answers(&tenure) {
             return Err(CommandError::DatabaseUnavailable);
         }
         let (tell, told) = oneshot::channel();
-        let task = take_in(Arc::clone(&tenure), id, (input, remote), tell);
+        let task = take_in(Arc::clone(&tenure), id, (input.clone(), remote), tell);
         tenure.spawn_for(id, task);
         match tokio::time::timeout(DATABASE_PATIENCE, told).await {
+            Ok(Ok(Err(CommandError::NotReady))) => self.leave(id, input, remote).await,
             Ok(Ok(answer)) => answer,
             Ok(Err(_closed)) => Err(CommandError::NotReady),
             Err(_elapsed) => Err(CommandError::DatabaseUnavailable),
         }
+    }
+
+    /// Leaves an input for the saga's owner, where the saga would take it as it stands; answers with
+    /// that.
+    async fn leave(
+        &self,
+        id: SagaId,
+        input: Input,
+        remote: Option<IpAddr>,
+    ) -> Result<Snapshot, CommandError> {
+        let letter = Letter::of_input(&input).ok_or(CommandError::NotReady)?;
+        let patient = tokio::time::timeout(DATABASE_PATIENCE, async {
+            let read = self.parts.read(id).await?;
+            let Snapshot { definition, saga } = &read.snapshot;
+            let decision = decide(definition, saga, input, clock::now())?;
+            if !decision.events.is_empty() {
+                self.parts.leave((id, read.shard), remote, &letter).await?;
+            }
+            Ok(read.snapshot)
+        });
+        let told = patient.await;
+        told.unwrap_or(Err(CommandError::DatabaseUnavailable))
     }
 }
 
@@ -197,13 +223,56 @@ impl Tenure {
             match self.submit(&entry, input.clone(), remote) {
                 Ok(submitted) => return Ok((entry, submitted)),
                 Err(NotTaken::Rejected(rejection)) => {
-                    self.keep_or_leave(&entry, &mut entry.state.lock());
+                    self.leave_alone(&entry);
                     return Err(Unsubmitted::Error(rejection.into()));
                 }
                 // It left memory in this very moment.
                 Err(NotTaken::Left) => {}
             }
         }
+    }
+
+    /// A saga that this replica owns, brought into memory even when it has finished: a late reply is
+    /// recorded all the same.
+    pub(super) async fn find_any(self: &Arc<Self>, id: SagaId) -> Result<Arc<Entry>, CommandError> {
+        match self.find(id).await? {
+            Found::Here(entry) => Ok(entry),
+            Found::Finished(_) => {
+                let _loading = self.loading(id).await;
+                if let Some(entry) = self.active.get(id) {
+                    return Ok(entry);
+                }
+                let read = self.parts.read(id).await?;
+                let fence = self.fence(read.shard).ok_or(CommandError::NotReady)?;
+                Ok(self.bring_in(read, fence))
+            }
+        }
+    }
+
+    /// Finds a saga, finished or not, and submits an input to it.
+    pub(super) async fn submit_to_any(
+        self: &Arc<Self>,
+        id: SagaId,
+        input: Input,
+        whence: Whence,
+    ) -> Result<(Arc<Entry>, Submitted), Unsubmitted> {
+        loop {
+            let entry = self.find_any(id).await.map_err(Unsubmitted::Error)?;
+            match self.submit(&entry, input.clone(), whence) {
+                Ok(submitted) => return Ok((entry, submitted)),
+                Err(NotTaken::Rejected(rejection)) => {
+                    self.leave_alone(&entry);
+                    return Err(Unsubmitted::Error(rejection.into()));
+                }
+                // It left memory in this very moment.
+                Err(NotTaken::Left) => {}
+            }
+        }
+    }
+
+    /// Lets a saga that was looked at leave memory again, where it has nothing to do.
+    pub(super) fn leave_alone(&self, entry: &Arc<Entry>) {
+        self.keep_or_leave(entry, &mut entry.state.lock());
     }
 
     /// A saga that this replica owns, brought into memory when it is not there.

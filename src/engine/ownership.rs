@@ -46,6 +46,14 @@ pub(super) async fn own(parts: Arc<Parts>) {
         }
         let watch = Arc::clone(&tenure).watch_database();
         parts.stopping.tasks.spawn(watch);
+        parts
+            .stopping
+            .calls
+            .spawn(Arc::clone(&tenure).keep_awaiting());
+        parts
+            .stopping
+            .tasks
+            .spawn(Arc::clone(&tenure).empty_inbox());
         hold(&tenure).await;
         *parts.tenure.write() = None;
         if parts.stopping.stopped.is_cancelled() {

@@ -250,7 +250,13 @@ impl Tenure {
 
     /// Looks at a saga whose time may have come, and follows its first call to the end.
     async fn wake(self: &Arc<Self>, entry: &Arc<Entry>, resuming: Option<OwnedSemaphorePermit>) {
-        let Ok(submitted) = self.submit(entry, Input::Wake, None) else {
+        let Ok(submitted) = self.submit(
+            entry,
+            Input::Wake {
+                draw: clock::draw(),
+            },
+            None,
+        ) else {
             return;
         };
         let durable = tokio::select! {

@@ -42,6 +42,8 @@ impl Engine {
         let beside = Beside {
             start: Some(record),
             remote,
+            inbox: None,
+            said: None,
         };
         let begun = Arc::new(decision.saga.clone());
         let persisted = Persisted::of(&begun, true, begun.created_at);

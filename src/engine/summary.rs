@@ -73,7 +73,7 @@ impl Persisted {
 
 /// What will wake the saga, as far as this replica has to care.
 pub(super) fn rest(saga: &Saga, flying: bool) -> Rest {
-    if flying || (saga.sends() && saga.in_flight().next().is_some()) {
+    if flying || (saga.sends() && saga.in_hand().next().is_some()) {
         return Rest::Active;
     }
     match saga.next_time() {

@@ -49,6 +49,9 @@ impl Tally {
             | Event::AttemptStarted { .. }
             | Event::AttemptFailed { .. }
             | Event::AttemptHeld { .. }
+            | Event::AttemptAccepted { .. }
+            | Event::AttemptDeadLettered { .. }
+            | Event::ReplyTaken { .. }
             | Event::WaitStarted { .. }
             | Event::DelayStarted { .. }
             | Event::SignalTaken { .. }

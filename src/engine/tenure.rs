@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::active::Active;
+use super::awaited::Lingering;
 use super::backlog::Backlog;
 use super::parked::Parked;
 use super::standing::Standing;
@@ -48,6 +49,8 @@ pub(super) struct Tenure {
     pub(super) standing: Standing,
     /// The sagas that could go on and have to wait their turn.
     pub(super) backlog: Backlog,
+    /// The attempts that were accepted and are not journaled so.
+    pub(super) lingering: Lingering,
     shards: RwLock<BTreeMap<u16, i64>>,
     next_shard: AtomicUsize,
     aside: Mutex<HashSet<SagaId>>,
@@ -76,6 +79,7 @@ impl Tenure {
             unfinished: AtomicUsize::new(0),
             standing: Standing::default(),
             backlog: Backlog::default(),
+            lingering: Lingering::default(),
             shards: RwLock::default(),
             next_shard: AtomicUsize::new(0),
             aside: Mutex::default(),

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::event::{Event, Resolution};
 use super::guard::Guard;
 use super::id::{SagaId, Timestamp};
+use super::input::REPLIES_KEPT_MAX;
 use super::outcome::{ActionOutcome, StepError};
-use super::state::{InFlight, Progress, Saga, StepRecord, StepState};
+use super::state::{InFlight, Progress, Saga, SeenReply, StepRecord, StepState};
 use crate::definition::StepIndex;
 use crate::definition::request::Phase;
 
@@ -108,6 +109,20 @@ impl Saga {
             } => {
                 self.attempt_failed(*step, *phase, error, *retry_at)?;
             }
+            Event::AttemptAccepted { step, until, .. } => {
+                self.record_untouched(*step)?.awaited_until = Some(*until);
+            }
+            Event::AttemptDeadLettered { step, error, .. } => {
+                let record = self.record_untouched(*step)?;
+                record.dead_lettered = true;
+                record.error = Some(error.clone());
+            }
+            Event::ReplyTaken { step, id, .. } => self.reply_came(*step, id, false)?,
+            Event::LateReply {
+                step,
+                reply: Some(id),
+                ..
+            } => self.reply_came(*step, id, true)?,
             Event::WaitStarted { step, until } => {
                 self.wait_started(*step, StepState::AwaitingSignal(*until), at)?;
             }
@@ -242,6 +257,9 @@ impl Saga {
             | Event::AttemptStarted { .. }
             | Event::AttemptFailed { .. }
             | Event::AttemptHeld { .. }
+            | Event::AttemptAccepted { .. }
+            | Event::AttemptDeadLettered { .. }
+            | Event::ReplyTaken { .. }
             | Event::WaitStarted { .. }
             | Event::DelayStarted { .. }
             | Event::SignalTaken { .. }
@@ -365,6 +383,17 @@ impl Saga {
         };
     }
 
+    /// Shows an attempt as accepted that is so in its owner's memory only. For what is shown: nothing
+    /// of it is journaled.
+    pub fn show_awaited(&mut self, call: InFlight, until: Timestamp) {
+        if !self.in_flight().any(|flying| flying == call) {
+            return;
+        }
+        if let Ok(record) = self.record_untouched(call.step) {
+            record.awaited_until.get_or_insert(until);
+        }
+    }
+
     fn attempt_failed(
         &mut self,
         step: StepIndex,
@@ -472,14 +501,35 @@ impl Saga {
             .unwrap_or(ActionOutcome::Unknown)
     }
 
-    /// The record of a step, for an event that changes its state.
-    fn record_mut(&mut self, step: StepIndex) -> Result<&mut StepRecord, ReplayError> {
-        let (seq, at) = (self.seq, self.updated_at);
-        let record = self
-            .steps
+    /// Keeps the id of a reply, so that it is known when it comes again.
+    fn reply_came(&mut self, step: StepIndex, id: &str, late: bool) -> Result<(), ReplayError> {
+        let replies = &mut self.record_untouched(step)?.replies;
+        if replies.len() >= REPLIES_KEPT_MAX {
+            replies.remove(0);
+        }
+        replies.push(SeenReply {
+            id: id.to_owned(),
+            late,
+        });
+        Ok(())
+    }
+
+    /// The record of a step, for an event that leaves its state as it is.
+    fn record_untouched(&mut self, step: StepIndex) -> Result<&mut StepRecord, ReplayError> {
+        let seq = self.seq;
+        self.steps
             .get_mut(step.offset())
-            .ok_or(ReplayError::UnknownStep { seq, step: step.0 })?;
+            .ok_or(ReplayError::UnknownStep { seq, step: step.0 })
+    }
+
+    /// The record of a step, for an event that changes its state. What was awaited of the attempt in
+    /// flight is over with it.
+    fn record_mut(&mut self, step: StepIndex) -> Result<&mut StepRecord, ReplayError> {
+        let at = self.updated_at;
+        let record = self.record_untouched(step)?;
         record.since = at;
+        record.awaited_until = None;
+        record.dead_lettered = false;
         Ok(record)
     }
 }

@@ -3,12 +3,14 @@
 //! [`decide`] records what the input itself tells, and then *settles* the saga: it goes as far as
 //! it can without another input (times that have come, steps that may start, steps to be undone,
 //! the end). The files below hold one idea each: `attempt` what the end of an attempt means,
-//! `forward` and `back` the two directions, `command` what a person asks for, `signal`.
+//! `forward` and `back` the two directions, `command` what a person asks for, `reply` what
+//! participants tell later, `signal`.
 
 mod attempt;
 mod back;
 mod command;
 mod forward;
+mod reply;
 mod signal;
 
 use super::apply::TIMED_OUT;
@@ -89,7 +91,10 @@ pub fn decide(
         Input::Attempt(attempted) => deciding.attempt_ended(attempted),
         Input::Held(held) => deciding.attempt_held(held),
         Input::LetThrough { step, phase } => deciding.let_through(step, phase),
-        Input::Wake => {}
+        Input::Accepted { call, until } => deciding.accepted(call, until),
+        Input::Reply(replied) => deciding.reply(replied)?,
+        Input::DeadLettered(letter) => deciding.dead_lettered(letter),
+        Input::Wake { draw } => deciding.give_up_waiting(draw),
         Input::Signal {
             name,
             payload,

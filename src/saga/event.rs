@@ -55,6 +55,34 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "is_false")]
         sent: bool,
     },
+    /// The participant has an attempt for good, and a reply will tell what came of it: nobody has
+    /// to send it again.
+    AttemptAccepted {
+        /// The step.
+        step: StepIndex,
+        /// Which of its calls.
+        phase: Phase,
+        /// When it is given up.
+        until: Timestamp,
+    },
+    /// No consumer could take the command of an attempt, and it waits for an operator.
+    AttemptDeadLettered {
+        /// The step.
+        step: StepIndex,
+        /// Which of its calls.
+        phase: Phase,
+        /// Why.
+        error: StepError,
+    },
+    /// A reply came, and was taken: what it says follows. It is one reply however often it comes.
+    ReplyTaken {
+        /// The step.
+        step: StepIndex,
+        /// Which of its calls.
+        phase: Phase,
+        /// The reply's own id.
+        id: String,
+    },
     /// A `wait` step began to wait.
     WaitStarted {
         /// The step.
@@ -207,6 +235,9 @@ pub enum Event {
         attempt: u32,
         /// `succeeded`, `refused`, `transient` or `unknown`.
         outcome: String,
+        /// The reply's own id, where it came as a message or a callback.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply: Option<String>,
     },
 }
 

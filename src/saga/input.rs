@@ -1,11 +1,12 @@
 //! What may reach a saga, and why it may be turned away.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::event::Resolution;
 use super::guard::Guard;
 use super::id::Timestamp;
-use super::outcome::Outcome;
+use super::outcome::{Outcome, StepError};
 use super::state::InFlight;
 use crate::definition::StepIndex;
 use crate::definition::request::Phase;
@@ -24,8 +25,22 @@ pub enum Input {
         /// Which of its calls.
         phase: Phase,
     },
+    /// Somebody has an attempt for good, and a reply will tell what came of it.
+    Accepted {
+        /// Which attempt.
+        call: InFlight,
+        /// When it is given up.
+        until: Timestamp,
+    },
+    /// A participant says what came of a step.
+    Reply(Replied),
+    /// No consumer could take the command of an attempt.
+    DeadLettered(DeadLettered),
     /// Some of its times may have come.
-    Wake,
+    Wake {
+        /// Chance in [0, 1), for the waits before the next attempts.
+        draw: f64,
+    },
     /// A signal.
     Signal {
         /// Its name.
@@ -61,6 +76,46 @@ pub struct Attempted {
     pub draw: f64,
 }
 
+/// What a participant says of a step, whichever attempt it was asked by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Replied {
+    /// The reply's own id: the same one twice is one reply.
+    pub id: String,
+    /// The step.
+    pub step: StepIndex,
+    /// Which of its calls.
+    pub phase: Phase,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Chance in [0, 1), for the wait before the next attempt.
+    pub draw: f64,
+}
+
+/// A command that no consumer could take.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeadLettered {
+    /// The attempt that it was.
+    pub call: InFlight,
+    /// Why.
+    pub error: StepError,
+    /// What becomes of the step.
+    pub fate: Fate,
+    /// Chance in [0, 1), for the wait before the next attempt.
+    pub draw: f64,
+}
+
+/// What becomes of a step whose command nobody could take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// A consumer may have died after its work, so nobody knows whether it was done.
+    Unknown,
+    /// It is tried again by the step's policy.
+    Retried,
+    /// It waits for an operator, or its time.
+    Held,
+}
+
 /// An attempt that a guard holds back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeldBack {
@@ -75,7 +130,8 @@ pub struct HeldBack {
 }
 
 /// What a person may ask of a saga.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
 pub enum Command {
     /// Turn back.
     Cancel {
@@ -97,6 +153,7 @@ pub enum Command {
         /// Why.
         note: String,
         /// Its output, with `succeeded`.
+        #[serde(default)]
         output: Value,
     },
 }
@@ -116,6 +173,9 @@ pub enum Rejection {
     /// The step's state does not allow that resolution.
     #[error("the step is not in a state that this outcome can settle")]
     NotResolvable,
+    /// The step is none that a participant is asked for, or not in that phase.
+    #[error("no participant is asked for that step and phase")]
+    NothingAsked,
     /// The definition has no `wait` for a signal of that name.
     #[error("the definition waits for no signal of that name")]
     SignalUnknown,
@@ -124,5 +184,7 @@ pub enum Rejection {
     TooManySignals,
 }
 
+/// How many ids of replies are kept for one step; of more, the newest.
+pub const REPLIES_KEPT_MAX: usize = 100;
 /// How many signals of one name are kept for one saga.
 pub const SIGNALS_KEPT_MAX: usize = 100;

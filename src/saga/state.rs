@@ -85,6 +85,12 @@ pub struct StepRecord {
     /// An attempt at the action that a guard held back after a change of owners: it is not counted,
     /// but the owner before may have sent it.
     pub may_be_sent: bool,
+    /// Until when a reply to the attempt in flight is awaited; none while its owner carries it out.
+    pub awaited_until: Option<Timestamp>,
+    /// No consumer could take the command of the attempt in flight, and it waits for an operator.
+    pub dead_lettered: bool,
+    /// The replies that came, the newest last.
+    pub replies: Vec<SeenReply>,
     /// What it gave.
     pub output: Option<Arc<Value>>,
     /// The error of its last failed attempt, of whichever phase.
@@ -97,6 +103,15 @@ pub struct StepRecord {
     pub since: Timestamp,
     /// The number of the event that ended its action: the order of completion.
     pub ended_seq: u64,
+}
+
+/// A reply that came: the same one twice is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenReply {
+    /// Its own id.
+    pub id: String,
+    /// Whether the step had ended before.
+    pub late: bool,
 }
 
 /// The state of a step.
@@ -242,6 +257,9 @@ impl StepRecord {
             compensation_attempts: 0,
             tries: 0,
             may_be_sent: false,
+            awaited_until: None,
+            dead_lettered: false,
+            replies: Vec::new(),
             output: None,
             error: None,
             started_at: None,
@@ -257,6 +275,12 @@ impl StepRecord {
         self.attempts > 0 || self.may_be_sent
     }
 
+    /// A reply with this id, if it came before.
+    #[must_use]
+    pub fn seen(&self, id: &str) -> Option<&SeenReply> {
+        self.replies.iter().find(|seen| seen.id == id)
+    }
+
     /// The number of the newest attempt of a phase.
     #[must_use]
     pub fn attempt(&self, phase: Phase) -> u32 {
@@ -268,7 +292,9 @@ impl StepRecord {
 }
 
 /// A call that is in flight: what names one attempt for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub struct InFlight {
     /// The step.
     pub step: StepIndex,
@@ -281,7 +307,7 @@ pub struct InFlight {
 /// What will wake a saga.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
-    /// An attempt is in flight: its end will.
+    /// An attempt is in its owner's hands: its end will.
     Active,
     /// This time will, if nothing from outside does before.
     Until(Timestamp),
@@ -389,6 +415,19 @@ impl Saga {
             })
     }
 
+    /// The attempts in flight that nobody else has for good: their owner carries them out, and a
+    /// new owner sends them again.
+    pub fn in_hand(&self) -> impl Iterator<Item = InFlight> + '_ {
+        self.in_flight()
+            .filter(|call| self.awaited_until(call.step).is_none())
+    }
+
+    /// Until when a reply to a step's attempt in flight is awaited.
+    #[must_use]
+    pub fn awaited_until(&self, step: StepIndex) -> Option<Timestamp> {
+        self.record(step)?.awaited_until
+    }
+
     /// Whether attempts may be sent: not while suspended, stopped or finished.
     #[must_use]
     pub fn sends(&self) -> bool {
@@ -414,7 +453,7 @@ impl Saga {
             | Progress::StoppedForward
             | Progress::StoppedBack => {}
         }
-        if self.in_flight().next().is_some() {
+        if self.in_hand().next().is_some() {
             return Rest::Active;
         }
         match self.next_time() {
@@ -448,6 +487,7 @@ impl Saga {
             .started
             .deadline
             .filter(|_| forward && !self.overdue && !self.timed_out);
+        let awaited = self.steps.iter().filter_map(|record| record.awaited_until);
         let steps = self.steps.iter().filter_map(|record| match record.state {
             StepState::Retrying(at) | StepState::CompensationRetrying(_, at) => sends.then_some(at),
             StepState::AwaitingSignal(until) => until,
@@ -462,7 +502,7 @@ impl Saga {
             | StepState::Compensated(_)
             | StepState::CompensationFailed(_) => None,
         });
-        steps.chain(deadline).min()
+        steps.chain(awaited).chain(deadline).min()
     }
 
     /// The attempts that guards hold back and that may be sent, each with its guard.

@@ -3,4 +3,5 @@
 mod held;
 mod histories;
 mod model;
+mod replies;
 mod scenarios;

@@ -140,7 +140,7 @@ impl Copy<'_> {
         while let Some(time) = self.saga.next_time() {
             self.now = self.now.max(time);
             let before = self.saga.seq;
-            self.take(Input::Wake);
+            self.take(Input::Wake { draw: 0.0 });
             if self.saga.seq == before {
                 break;
             }

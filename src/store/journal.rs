@@ -32,6 +32,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::inbox::InboxId;
 use super::{AuditRecord, Failure, Lease, Store, StoreError};
 use crate::saga::id::{SagaId, Timestamp};
 use crate::saga::outcome::Status;
@@ -53,6 +54,8 @@ pub struct Entry {
     pub start: Option<StartRecord>,
     /// What the audit is told of it: about this saga, and about nothing else.
     pub audit: Vec<AuditRecord>,
+    /// The row of the inbox that it came of, which goes with it.
+    pub inbox: Option<InboxId>,
 }
 
 /// The facts that one input made.

@@ -55,9 +55,11 @@ const EXPECTED: &[(&str, &str, &str)] = &[
     ("POST", "/api/v1/definitions", "admin"),
 ];
 
+/// The route whose caller proves himself by a token in the query (api.md, "Who may do what").
+const CALLBACK: &str = "/api/v1/sagas/{id}/steps/{step}/reply";
+
 /// What is in the specification and not in this version yet.
 const LATER: &[&str] = &[
-    "/api/v1/sagas/{id}/steps/{step}/reply",
     "/api/v1/dead-letters",
     "/api/v1/dead-letters/{id}",
     "/api/v1/dead-letters/{id}/replay",
@@ -132,6 +134,18 @@ fn assert_unauthenticated(answer: &Answer, what: &str) {
     assert_ne!(answer.header("x-request-id"), "", "{what}");
 }
 
+/// No credential stands for the token of a callback.
+async fn assert_needs_its_token(scene: &Scene, path: &str, credential: &str) {
+    for credential in [None, Some(credential)] {
+        let answer = call(scene, &Method::POST, path, credential).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.code()),
+            (401, "bad_token"),
+            "{path}"
+        );
+    }
+}
+
 /// Whether a credential of that role got what the table says.
 fn assert_by_role(answer: &Answer, needed: &str, role: &str, what: &str) {
     let rank = |role: &str| ROLES.iter().position(|of| *of == role);
@@ -202,16 +216,16 @@ async fn every_route_takes_whom_the_table_says_and_nobody_else() {
         Signer::Ec.sign_as(&another, &claims(&json!(["admin"]))),
     ));
 
-    for (method, pattern, needed) in routes() {
+    assert_needs_its_token(&scene, &path_of(CALLBACK), &good[0].1).await;
+    let others = routes()
+        .into_iter()
+        .filter(|(_, pattern, _)| *pattern != CALLBACK);
+    for (method, pattern, needed) in others {
         let path = path_of(pattern);
         for (role, credential) in &good {
             let answer = call(&scene, &method, &path, Some(credential)).await;
-            assert_by_role(
-                &answer,
-                needed,
-                role,
-                &format!("{method} {pattern} as {role}"),
-            );
+            let what = format!("{method} {pattern} as {role}");
+            assert_by_role(&answer, needed, role, &what);
         }
         let answer = call(&scene, &method, &path, None).await;
         if needed == "anyone" {
@@ -401,6 +415,10 @@ async fn with_no_authentication_everything_is_allowed() {
     let scene = scene(&[]).await;
     for (method, pattern, _) in routes() {
         let path = path_of(pattern);
+        if pattern == CALLBACK {
+            assert_needs_its_token(&scene, &path, "anything").await;
+            continue;
+        }
         for credential in [None, Some("anything")] {
             let answer = call(&scene, &method, &path, credential).await;
             let status = answer.status.as_u16();

@@ -186,6 +186,7 @@ pub(crate) fn start(n: u32) -> Entry {
             withdrawn: Arc::new(AtomicBool::new(false)),
         }),
         audit: Vec::new(),
+        inbox: None,
     }
 }
 
@@ -208,6 +209,7 @@ pub(crate) fn step(n: u32, seq: u64) -> Entry {
         summary: None,
         start: None,
         audit: Vec::new(),
+        inbox: None,
     }
 }
 

@@ -120,6 +120,15 @@ fn wait(waiting: &Waiting<'_>, now: Timestamp) -> String {
             format!("Waiting for the signal `{name}`: {step} has waited for {waited} and {end}.")
         }
         WaitingFor::Time => format!("Waiting for a time: {step} is over {begins}."),
+        WaitingFor::Operator if waiting.dead_lettered => {
+            let end = match waiting.until {
+                Some(_) => format!("; it is given up {begins}"),
+                None => String::new(),
+            };
+            format!(
+                "Waiting for a person: {participant} could not take {attempt}; replay its dead letter, or cancel the saga{end}."
+            )
+        }
         WaitingFor::Operator => operator(waiting, step),
     }
 }

@@ -85,7 +85,7 @@ impl Driven {
     }
 
     fn wake(self) -> Self {
-        self.feed(Input::Wake)
+        self.feed(Input::Wake { draw: 0.0 })
     }
 
     fn step(&self, id: &str) -> StepIndex {

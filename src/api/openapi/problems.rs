@@ -55,6 +55,7 @@ problems! {
     Retry: SAGA BODY CHANGE [JournalUnreadable NotFailed];
     Resolve: SAGA BODY CHANGE [JournalUnreadable StepNotFound NotResolvable];
     Signal: SAGA BODY CHANGE [JournalUnreadable AlreadyFinished SignalUnknown TooManySignals];
+    Reply: SAGA QUERY BODY CHANGE [BadToken JournalUnreadable StepNotFound NotWaiting];
     ListDefinitions: QUERY [];
     GetDefinition: READ [DefinitionNotFound];
     GetVersion: READ [BadRequest DefinitionNotFound];

@@ -77,6 +77,12 @@ bodies! {
         .item(resolve(&["skipped", "refused", "compensated"], words::null()))
         .examples([examples::resolve()])
         .build();
+    /// What came of a call.
+    ReplyBody = AnyOfBuilder::new()
+        .description(Some("What came of a call."))
+        .item(reply(&["succeeded"], words::payload("What the step gave.")))
+        .item(reply(&["refused", "retry"], reply_error()))
+        .build();
     /// What a signal carries.
     SignalBody = words::payload("It becomes the output of the `wait` step.");
 }
@@ -101,6 +107,43 @@ pub(in crate::api) fn nullable(mut schema: Object) -> Object {
         schema.schema_type = SchemaType::from_iter([only.clone(), Type::Null]);
     }
     schema
+}
+
+fn reply(outcomes: &[&'static str], data: impl Into<RefOr<Schema>>) -> ObjectBuilder {
+    let word = |words: &[&'static str]| {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::Type(Type::String))
+            .enum_values(Some(words.iter().copied()))
+            .build()
+    };
+    body("What came of a call.")
+        .property("phase", nullable(word(&["action", "compensation"])))
+        .property("outcome", word(outcomes))
+        .property("data", data)
+        .required("outcome")
+}
+
+/// Why a call was refused, or is to be tried again.
+fn reply_error() -> Object {
+    let text = |description| {
+        let text = ObjectBuilder::new().schema_type(SchemaType::Type(Type::String));
+        nullable(text.description(Some(description)).build())
+    };
+    let seconds = ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::Number))
+        .minimum(Some(0))
+        .maximum(Some(86_400_000))
+        .description(Some("With `retry`: the least wait, in seconds."));
+    let error = ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::Object))
+        .property(
+            "code",
+            text("A stable word; `refused` or `retry` when left out."),
+        )
+        .property("message", text("A sentence for people."))
+        .property("retryafter", nullable(seconds.build()))
+        .build();
+    nullable(error)
 }
 
 /// Only a step that succeeded has an output.

@@ -80,10 +80,14 @@ pub(in crate::api) fn waiting_for() -> Schema {
 }
 
 /// The type of an event: the same words as in the journal, and one for a row that cannot be read.
-const EVENT_TYPES: [&str; 27] = [
+const EVENT_TYPES: [&str; 31] = [
     "saga_started",
     "attempt_started",
     "attempt_failed",
+    "attempt_held",
+    "attempt_accepted",
+    "attempt_dead_lettered",
+    "reply_taken",
     "wait_started",
     "delay_started",
     "signal_received",

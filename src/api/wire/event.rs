@@ -48,6 +48,9 @@ pub struct Fact<'a> {
     /// What the attempt came to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<&'a str>,
+    /// The id of the reply that came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply: Option<&'a str>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorView<'a>>,
@@ -220,6 +223,16 @@ fn fact_of_step<'a>(definition: &'a Definition, event: &'a Event) -> Option<Fact
                 ..held
             }
         }
+        Event::AttemptAccepted { step, phase, until } => at("attempt_accepted", *step)
+            .phase(*phase)
+            .until(Some(*until)),
+        Event::AttemptDeadLettered { step, phase, error } => at("attempt_dead_lettered", *step)
+            .phase(*phase)
+            .error(error),
+        Event::ReplyTaken { step, phase, id } => Fact {
+            reply: Some(id),
+            ..at("reply_taken", *step).phase(*phase)
+        },
         Event::WaitStarted { step, until } => at("wait_started", *step).until(*until),
         Event::DelayStarted { step, until } => at("delay_started", *step).until(Some(*until)),
         Event::SignalTaken { step, name } => at("signal_taken", *step).signal(name),
@@ -234,11 +247,13 @@ fn fact_of_step<'a>(definition: &'a Definition, event: &'a Event) -> Option<Fact
             phase,
             attempt,
             outcome,
+            reply,
         } => {
             let late = at("late_reply", *step).phase(*phase);
             Fact {
                 attempt: Some(*attempt),
                 outcome: Some(outcome),
+                reply: reply.as_deref(),
                 ..late
             }
         }
@@ -274,6 +289,10 @@ fn fact_of_step<'a>(definition: &'a Definition, event: &'a Event) -> Option<Fact
 }
 
 /// The facts about the saga as a whole.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one arm an event, every variant named"
+)]
 fn fact_of_saga<'a>(definition: &'a Definition, event: &'a Event) -> Option<Fact<'a>> {
     let of = Fact::of;
     let why = |r#type, failure: &'a Failure| Fact {
@@ -332,6 +351,9 @@ fn fact_of_saga<'a>(definition: &'a Definition, event: &'a Event) -> Option<Fact
         Event::AttemptStarted { .. }
         | Event::AttemptFailed { .. }
         | Event::AttemptHeld { .. }
+        | Event::AttemptAccepted { .. }
+        | Event::AttemptDeadLettered { .. }
+        | Event::ReplyTaken { .. }
         | Event::WaitStarted { .. }
         | Event::DelayStarted { .. }
         | Event::SignalTaken { .. }

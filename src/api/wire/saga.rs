@@ -272,7 +272,7 @@ pub fn step_id(definition: &Definition, step: StepIndex) -> &str {
 
 impl<'a> StepView<'a> {
     fn of(saga: &Saga, step: &'a Step, record: &'a StepRecord) -> Self {
-        let (status, waiting_for) = step_words(saga, step, record.state);
+        let (status, waiting_for) = step_words(saga, step, record);
         Self {
             id: &step.id,
             status,
@@ -317,19 +317,27 @@ impl<'a> ErrorView<'a> {
 pub fn step_words<'a>(
     saga: &Saga,
     step: &'a Step,
-    state: StepState,
+    record: &StepRecord,
 ) -> (&'static str, Option<WaitingFor<'a>>) {
+    let in_flight = Some(if record.dead_lettered {
+        WaitingFor::Operator
+    } else {
+        WaitingFor::Reply
+    });
     let operator = saga.is_stopped_by(step).then_some(WaitingFor::Operator);
-    match state {
+    match record.state {
         StepState::Pending => ("pending", None),
-        StepState::Running => ("running", Some(WaitingFor::Reply)),
+        StepState::Running if record.awaited_until.is_some() || record.dead_lettered => {
+            ("waiting", in_flight)
+        }
+        StepState::Running => ("running", in_flight),
         StepState::Retrying(_) => ("waiting", Some(WaitingFor::Retry)),
         StepState::Held(guard, _) => ("waiting", Some(WaitingFor::Guard(guard))),
         StepState::AwaitingSignal(_) => ("waiting", signal_of(step)),
         StepState::AwaitingTime(_) => ("waiting", Some(WaitingFor::Time)),
         StepState::Ended(outcome) => (outcome.as_str(), operator),
         StepState::Skipped => ("skipped", None),
-        StepState::Compensating(_) => ("compensating", Some(WaitingFor::Reply)),
+        StepState::Compensating(_) => ("compensating", in_flight),
         StepState::CompensationRetrying(..) => ("compensating", Some(WaitingFor::Retry)),
         StepState::CompensationHeld(_, guard, _) => {
             ("compensating", Some(WaitingFor::Guard(guard)))

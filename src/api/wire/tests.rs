@@ -366,6 +366,22 @@ fn every_event_is_shown_under_its_journals_type() {
             phase: Phase::Action,
             attempt: 1,
             outcome: "refused".to_owned(),
+            reply: Some("r-1".to_owned()),
+        },
+        Event::AttemptAccepted {
+            step: PAY,
+            phase: Phase::Action,
+            until: Timestamp(1),
+        },
+        Event::AttemptDeadLettered {
+            step: PAY,
+            phase: Phase::Action,
+            error: StepError::new("dead_lettered", "rejected"),
+        },
+        Event::ReplyTaken {
+            step: PAY,
+            phase: Phase::Action,
+            id: "r-1".to_owned(),
         },
     ];
     for event in &events {

@@ -1,8 +1,6 @@
 //! Every row of "What a check finds".
 
-use crate::definition::{
-    Problem, Severity, Surroundings, TransportKind, check, conflicts, unsupported,
-};
+use crate::definition::{Problem, Severity, Surroundings, TransportKind, check, conflicts};
 
 /// A definition of these steps, which begin in the fourth line.
 fn steps(list: &str) -> String {
@@ -502,26 +500,4 @@ fn several_files() {
     assert_eq!(told[0].path, "other.yaml");
     assert_eq!(told[0].problem.code, "version_conflict");
     assert_eq!((told[0].problem.line, told[0].problem.column), (2, 10));
-}
-
-#[test]
-fn what_is_not_run_yet() {
-    let source = steps(
-        "  - { id: a, participant: q, action: { get: /a }, reply: async }\n  - { id: b, participant: r, action: { command: c }, compensation: { command: u } }\n",
-    );
-    let surroundings = Surroundings {
-        participants: [
-            ("q".to_owned(), TransportKind::Http),
-            ("r".to_owned(), TransportKind::Sqs),
-        ]
-        .into(),
-        has_public_url: true,
-    };
-    let checked = check(&source, Some(&surroundings));
-    assert_eq!(checked.problems, Vec::new());
-    let told: Vec<_> = unsupported(&checked.definition.unwrap(), Some(&surroundings))
-        .iter()
-        .map(|problem| (problem.line, problem.column, problem.code))
-        .collect();
-    assert_eq!(told, [(4, 58, "not_supported"), (5, 27, "not_supported")]);
 }

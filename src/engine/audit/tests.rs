@@ -180,7 +180,7 @@ fn a_saga_whose_time_is_up_while_its_pivot_is_in_flight_is_overdue_when_that_suc
     let mut saga = Driven::start(AuditPolicy::default());
     saga.answer(saga.flying(), done());
     saga.now = saga.now.plus_ms(60_000);
-    saga.feed(Input::Wake);
+    saga.feed(Input::Wake { draw: 0.0 });
     saga.answer(saga.flying(), done());
     let expected = ["SAGA_STARTED", "SAGA_COMPENSATING", "SAGA_OVERDUE"];
     assert_eq!(saga.actions(), expected);

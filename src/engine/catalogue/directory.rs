@@ -16,8 +16,7 @@ pub struct FileProblem {
     pub problem: Problem,
 }
 
-/// Checks several files together: each by itself, what this version does not run, and names and
-/// versions that two of them claim. Answers with those that can be used, and with every problem.
+/// Checks several files together: each by itself, and names and versions that two of them claim. Answers with those that can be used, and with every problem.
 pub(super) fn check_files<'a>(
     files: impl Iterator<Item = (&'a Path, &'a str)>,
     surroundings: &Surroundings,
@@ -26,15 +25,9 @@ pub(super) fn check_files<'a>(
     let mut problems = Vec::new();
     for (path, source) in files {
         let checked = definition::check(source, Some(surroundings));
-        let mut found = checked.problems;
+        let found = checked.problems;
         if let Some(definition) = checked.definition {
-            found.extend(definition::unsupported(&definition, Some(surroundings)));
-            if !found
-                .iter()
-                .any(|problem| problem.severity == Severity::Error)
-            {
-                good.push((path.to_owned(), definition));
-            }
+            good.push((path.to_owned(), definition));
         }
         problems.extend(found.into_iter().map(|problem| FileProblem {
             path: path.to_owned(),

@@ -28,9 +28,14 @@ impl Deciding<'_> {
             attempt,
         };
         if !self.saga.in_flight().any(|flying| flying == call) {
-            self.late_reply(call, &outcome);
+            self.late_reply(call, &outcome, None);
             return;
         }
+        self.ended(step, phase, outcome, draw);
+    }
+
+    /// Takes in what came of the attempt of a step.
+    pub(super) fn ended(&mut self, step: StepIndex, phase: Phase, outcome: Outcome, draw: f64) {
         match phase {
             Phase::Action => self.action_ended(step, outcome, draw),
             Phase::Compensation => self.compensation_ended(step, outcome, draw),
@@ -50,6 +55,12 @@ impl Deciding<'_> {
             return;
         }
         let InFlight { step, phase, .. } = call;
+        // One that somebody had was sent, whoever holds it back now.
+        let had = self
+            .saga
+            .record(step)
+            .is_some_and(|record| record.awaited_until.is_some() || record.dead_lettered);
+        let sent = sent || had;
         self.emit(Event::AttemptHeld {
             step,
             phase,
@@ -72,7 +83,7 @@ impl Deciding<'_> {
         }
     }
 
-    fn late_reply(&mut self, call: InFlight, outcome: &Outcome) {
+    pub(super) fn late_reply(&mut self, call: InFlight, outcome: &Outcome, reply: Option<String>) {
         if self.definition.step(call.step).is_none() {
             return;
         }
@@ -87,6 +98,7 @@ impl Deciding<'_> {
             phase: call.phase,
             attempt: call.attempt,
             outcome: outcome.to_owned(),
+            reply,
         });
     }
 

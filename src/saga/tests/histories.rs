@@ -15,8 +15,8 @@ use crate::definition::model::{
 use crate::definition::request::Phase;
 use crate::saga::undo::{NoCancel, undoes};
 use crate::saga::{
-    ActionOutcome, Attempted, Command, Event, Guard, HeldBack, InFlight, Input, Outcome,
-    Resolution, Rest, Status, StepError, StepState, decide,
+    ActionOutcome, Attempted, Command, DeadLettered, Event, Fate, Guard, HeldBack, InFlight, Input,
+    Outcome, Replied, Resolution, Rest, Status, StepError, StepState, decide,
 };
 
 /// Choices in a row; when they are used up, the first of everything is chosen.
@@ -96,6 +96,8 @@ struct Ledger {
     /// Whether the action may have had an effect, and whether its compensation succeeded.
     effects: HashMap<StepIndex, (bool, bool)>,
     settled_by_hand: bool,
+    /// How many replies there were.
+    replies: usize,
 }
 
 struct History {
@@ -127,7 +129,12 @@ impl History {
             self.ledger.settled_by_hand |= matches!(event, Event::StepResolved { .. });
         }
         // I8: the same once more changes nothing, but for the note that it came late.
-        if let Input::Attempt(_) | Input::Held(_) = input {
+        if let Input::Attempt(_)
+        | Input::Held(_)
+        | Input::Accepted { .. }
+        | Input::Reply(_)
+        | Input::DeadLettered(_) = input
+        {
             let now = self.driven.now;
             let twice = decide(&self.driven.definition, &self.driven.saga, input, now).unwrap();
             let only_noted = twice
@@ -254,7 +261,9 @@ impl History {
 
     /// A guard does not let an attempt out, perhaps one that the owner before had sent.
     fn hold(&mut self, call: InFlight, choices: &mut Choices) {
-        let sent = choices.one_in(4);
+        let record = &self.driven.saga.steps[call.step.offset()];
+        let had = record.awaited_until.is_some() || record.dead_lettered;
+        let sent = choices.one_in(4) || had;
         if sent && call.phase == Phase::Action {
             self.ledger.effects.entry(call.step).or_default().0 = true;
         }
@@ -288,6 +297,91 @@ impl History {
         );
     }
 
+    /// Somebody has an attempt for good.
+    fn accept(&mut self, call: InFlight) {
+        let until = self.driven.now.plus_ms(3_000);
+        self.feed(Input::Accepted { call, until });
+        let saga = &self.driven.saga;
+        assert!(
+            saga.in_flight().any(|flying| flying == call),
+            "I3: it is still in flight"
+        );
+        assert!(
+            saga.in_hand().all(|flying| flying != call),
+            "it is sent again"
+        );
+    }
+
+    /// A participant says what came of a step that was asked once, whatever became of it since.
+    fn reply(&mut self, choices: &mut Choices) {
+        let place = choices.below(self.driven.definition.steps.len());
+        let step = StepIndex(u16::try_from(place).unwrap());
+        let phase = [Phase::Action, Phase::Compensation][choices.below(2)];
+        let record = &self.driven.saga.steps[place];
+        let asked = record.attempt(phase) > 0 || phase == Phase::Action && record.may_be_sent;
+        if !asked {
+            return;
+        }
+        let waits = record.state.phase() == phase
+            && match record.state {
+                StepState::Running
+                | StepState::Retrying(_)
+                | StepState::Held(..)
+                | StepState::Pending
+                | StepState::Compensating(_)
+                | StepState::CompensationRetrying(..)
+                | StepState::CompensationHeld(..) => true,
+                StepState::AwaitingSignal(_)
+                | StepState::AwaitingTime(_)
+                | StepState::Ended(_)
+                | StepState::Skipped
+                | StepState::Compensated(_)
+                | StepState::CompensationFailed(_) => false,
+            };
+        let outcome = [done(), done(), refused(), transient()][choices.below(4)].clone();
+        if waits {
+            let effect = self.ledger.effects.entry(step).or_default();
+            match (&outcome, phase) {
+                (Outcome::Refused(_), Phase::Action) => effect.0 = false,
+                (_, Phase::Action) => effect.0 = true,
+                (Outcome::Succeeded { .. }, Phase::Compensation) => effect.1 = true,
+                (_, Phase::Compensation) => {}
+            }
+        }
+        self.ledger.replies += 1;
+        let before = self.driven.saga.steps[place].state;
+        let input = Input::Reply(Replied {
+            id: format!("r-{}", self.ledger.replies),
+            step,
+            phase,
+            outcome,
+            draw: 0.5,
+        });
+        self.feed(input.clone());
+        if !waits {
+            assert_eq!(
+                self.driven.saga.steps[place].state, before,
+                "a late reply changed something"
+            );
+        }
+        let now = self.driven.now;
+        let twice = decide(&self.driven.definition, &self.driven.saga, input, now).unwrap();
+        assert_eq!(twice.events, [], "I8: the same reply twice is one");
+    }
+
+    /// No consumer could take a command; one may have died after its work.
+    fn dead_letter(&mut self, call: InFlight, choices: &mut Choices) {
+        if call.phase == Phase::Action {
+            self.ledger.effects.entry(call.step).or_default().0 = true;
+        }
+        self.feed(Input::DeadLettered(DeadLettered {
+            call,
+            error: StepError::new("dead_lettered", "rejected"),
+            fate: [Fate::Unknown, Fate::Retried, Fate::Held][choices.below(3)],
+            draw: 0.5,
+        }));
+    }
+
     fn let_through(&mut self, choices: &mut Choices) {
         let step = choices.below(self.driven.definition.steps.len());
         let phase = [Phase::Action, Phase::Compensation][choices.below(2)];
@@ -315,12 +409,17 @@ impl History {
         if let Some(time) = self.driven.saga.next_time() {
             self.driven.now = self.driven.now.max(time);
         }
-        self.feed(Input::Wake);
+        self.feed(Input::Wake { draw: 0.0 });
     }
 
     fn step(&mut self, choices: &mut Choices) {
         let flying: Vec<InFlight> = self.driven.saga.in_flight().collect();
-        match choices.below(19) {
+        match choices.below(25) {
+            19 | 20 if !flying.is_empty() => self.accept(flying[choices.below(flying.len())]),
+            21..=23 => self.reply(choices),
+            24 if !flying.is_empty() => {
+                self.dead_letter(flying[choices.below(flying.len())], choices);
+            }
             16 | 17 if !flying.is_empty() => {
                 self.hold(flying[choices.below(flying.len())], choices)
             }

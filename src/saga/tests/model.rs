@@ -269,7 +269,7 @@ impl Driven {
     /// Lets so much time pass, and wakes the saga.
     pub(super) fn pass(&mut self, ms: u64) -> Vec<Event> {
         self.now = self.now.plus_ms(ms);
-        self.feed(Input::Wake).unwrap()
+        self.feed(Input::Wake { draw: 0.0 }).unwrap()
     }
 
     pub(super) fn flying(&self) -> Vec<(u16, Phase, u32)> {

@@ -86,6 +86,8 @@ pub(super) struct Rows<'a> {
     pub(super) keys: Vec<(&'a StartKey, SagaId)>,
     /// What happened first comes first, and is numbered so.
     pub(super) audit: Vec<(&'a AuditRecord, SagaId)>,
+    /// What goes out of the inbox.
+    pub(super) inbox: Vec<i64>,
 }
 
 impl<'a> Rows<'a> {
@@ -102,6 +104,7 @@ impl<'a> Rows<'a> {
                 continue;
             }
             rows.entries.push(pending);
+            rows.inbox.extend(entry.inbox.map(|id| id.0));
             rows.audit
                 .extend(entry.audit.iter().map(|record| (record, entry.saga)));
             let mut labels = None;

@@ -48,6 +48,7 @@ pub(super) async fn commit(
         labels: !rows.labels.is_empty(),
         keys: !rows.keys.is_empty(),
         audit: !rows.audit.is_empty(),
+        inbox: !rows.inbox.is_empty(),
     };
     if kinds.keys {
         push_keys(&mut values, &rows);
@@ -61,6 +62,9 @@ pub(super) async fn commit(
     }
     if kinds.audit {
         push_audit(&mut values, &rows);
+    }
+    if kinds.inbox {
+        values.push(longs(rows.inbox.iter().copied()));
     }
     let text = TEXTS.get(kinds.number()).map_or("", String::as_str);
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, text, values);
@@ -101,11 +105,16 @@ pub(super) async fn commit(
 
 /// Which kinds of rows a batch has beside its events.
 #[derive(Clone, Copy)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "one a kind, and any of them together"
+)]
 struct Kinds {
     summaries: bool,
     labels: bool,
     keys: bool,
     audit: bool,
+    inbox: bool,
 }
 
 impl Kinds {
@@ -116,6 +125,7 @@ impl Kinds {
             labels: has(2),
             keys: has(4),
             audit: has(8),
+            inbox: has(16),
         }
     }
 
@@ -124,10 +134,11 @@ impl Kinds {
             + 2 * usize::from(self.labels)
             + 4 * usize::from(self.keys)
             + 8 * usize::from(self.audit)
+            + 16 * usize::from(self.inbox)
     }
 }
 
-static TEXTS: LazyLock<[String; 16]> =
+static TEXTS: LazyLock<[String; 32]> =
     LazyLock::new(|| std::array::from_fn(|number| text(Kinds::of_number(number))));
 
 fn text(kinds: Kinds) -> String {
@@ -181,6 +192,13 @@ fn text(kinds: Kinds) -> String {
     }
     if kinds.audit {
         sql.push_str(&audit_text(&arrays(&AUDIT_TYPES), held));
+    }
+    if kinds.inbox {
+        let ids = arrays(&["bigint[]"]);
+        sql.push_str(&format!(
+            ", emptied AS (DELETE FROM inbox WHERE id = ANY({ids}) \
+             AND EXISTS (SELECT 1 FROM fence))"
+        ));
     }
     sql.push_str(" SELECT NULL::uuid AS skipped FROM fence");
     if kinds.keys {

@@ -195,6 +195,14 @@ async fn write(
         },
     )
     .await?;
+    if !rows.inbox.is_empty() {
+        let sql = format!(
+            "DELETE FROM inbox WHERE id IN ({})",
+            marks(rows.inbox.len())
+        );
+        let values = rows.inbox.iter().map(|id| Value::from(*id)).collect();
+        on.execute(backend.statement(&sql, values)).await?;
+    }
     if backend == Backend::Sqlite {
         check_fence(on, backend, replica, epoch).await?;
     }

@@ -41,6 +41,7 @@ static TRANSACTION: LazyLock<String> = LazyLock::new(|| {
          INSERT INTO saga_labels (name, value, saga_id) \
          SELECT value ->> 0, value ->> 1, unhex(value ->> 2) FROM json_each(?5) WHERE {fence}; \
          INSERT INTO audit_log ({}) SELECT {told} FROM json_each(?6) WHERE {fence}; \
+         DELETE FROM inbox WHERE id IN (SELECT value FROM json_each(?7)) AND {fence}; \
          SELECT {fence} AS held; \
          COMMIT",
         SUMMARIES.columns,
@@ -85,6 +86,7 @@ pub(super) async fn commit(
         json(&summaries)?.into(),
         json(&labels)?.into(),
         json(&told)?.into(),
+        json(&rows.inbox)?.into(),
     ];
     let statement = Backend::Sqlite.statement(&TRANSACTION, values);
     // How many rows were changed says nothing: SQLite's count of a BEGIN is the last statement's.

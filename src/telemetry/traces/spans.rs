@@ -17,7 +17,8 @@ use super::TARGET;
 use super::context::{TraceContext, traceparent};
 use super::export::with_ids;
 use crate::definition::request::Phase;
-use crate::saga::{self, Guard, Outcome, Saga, SagaId, Timestamp};
+use crate::saga::{self, Guard, Outcome, Saga, SagaId, StepError, Timestamp};
+use crate::telemetry::metrics::AttemptOutcome;
 
 /// Makes spans of what has our target, and looks at nothing else.
 pub(super) fn layer<S>(tracer: SdkTracer) -> impl Layer<S>
@@ -93,6 +94,17 @@ impl AttemptSpan {
             Outcome::Transient { error, .. } => ("transient", Some(error)),
             Outcome::Unknown(error) => ("unknown", Some(error)),
         };
+        self.record(word, error);
+    }
+
+    /// The same for one that a reply has ended, or its absence.
+    pub fn came_to(self, outcome: AttemptOutcome, error: Option<&StepError>) {
+        if !self.span.is_none() {
+            self.record(outcome.as_str(), error);
+        }
+    }
+
+    fn record(&self, word: &str, error: Option<&StepError>) {
         self.span.record("amends.outcome", word);
         if let Some(error) = error {
             // The code alone: the sentence may hold what the participant said of its customers.
