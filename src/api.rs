@@ -7,6 +7,7 @@ mod answer;
 mod audit;
 mod body;
 mod commands;
+mod dead_letters;
 mod definitions;
 mod digest;
 mod docs;

@@ -23,7 +23,7 @@ use utoipa::openapi::OpenApi as Document;
 use complete::Complete;
 
 use super::access::Anyone;
-use super::{audit, commands, definitions, explain, journal, publish, sagas, start};
+use super::{audit, commands, dead_letters, definitions, explain, journal, publish, sagas, start};
 
 /// What the document is made of. Every handler of the API is named here.
 #[derive(OpenApi)]
@@ -39,6 +39,7 @@ use super::{audit, commands, definitions, explain, journal, publish, sagas, star
         (name = "commands", description = "Changing sagas: what an operator asks of one, and signals."),
         (name = "definitions", description = "What sagas are started from."),
         (name = "audit", description = "Who did what."),
+        (name = "dead letters", description = "Messages that nobody could take."),
         (name = "description", description = "The API, described."),
     ),
     paths(
@@ -63,6 +64,10 @@ use super::{audit, commands, definitions, explain, journal, publish, sagas, star
         publish::pause,
         publish::resume,
         audit::list,
+        dead_letters::list,
+        dead_letters::get,
+        dead_letters::replay,
+        dead_letters::discard,
         document,
     ),
     modifiers(&Complete),
