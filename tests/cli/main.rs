@@ -6,6 +6,7 @@
     reason = "a test may"
 )]
 
+mod dead_letters;
 mod operating;
 
 use std::process::{Command, Output};
@@ -107,15 +108,19 @@ struct Scene {
     coordinator: Coordinator,
     _probe: Scripted,
     _definitions: Definitions,
-    _database: TestDatabase,
+    database: TestDatabase,
 }
 
 async fn scene() -> Scene {
+    scene_on(Kind::Sqlite).await
+}
+
+async fn scene_on(kind: Kind) -> Scene {
     let probe = Scripted::start(|asked| {
         let status = asked.path.trim_start_matches("/probe/").parse();
         Reply::json(status.unwrap_or(418), &json!({ "ok": true }))
     });
-    let database = TestDatabase::fresh(Kind::Sqlite);
+    let database = TestDatabase::fresh(kind);
     let definitions = Definitions::of(&[QUICK, REFUSED, WAITING, STUCK]);
     let settings = Settings::new(BINARY, database.url(), definitions.path())
         .participant("probe", probe.url("probe"));
@@ -125,7 +130,7 @@ async fn scene() -> Scene {
         coordinator,
         _probe: probe,
         _definitions: definitions,
-        _database: database,
+        database,
     }
 }
 
@@ -514,6 +519,8 @@ fn every_command_has_help_with_an_example() {
         "resolve",
         "signal",
         "definitions",
+        "audit",
+        "dead-letters",
         "graph",
     ] {
         let ran = run(&[command, "--help"]).ends(0);
@@ -522,12 +529,20 @@ fn every_command_has_help_with_an_example() {
             "{}",
             ran.out
         );
-        assert!(ran.out.contains("Example:"), "{}", ran.out);
+        let example = ["Example:", "Examples:"];
+        let has_one = example.iter().any(|word| ran.out.contains(word));
+        assert!(has_one, "{}", ran.out);
     }
-    for command in ["list", "publish", "pause", "resume"] {
-        let ran = run(&["definitions", command, "--help"]).ends(0);
-        let example = format!("amends definitions {command}");
-        assert!(ran.out.contains("Example:") && ran.out.contains(&example));
+    let nested = [
+        ("definitions", ["list", "publish", "pause", "resume"]),
+        ("dead-letters", ["list", "show", "replay", "discard"]),
+    ];
+    for (command, of_it) in nested {
+        for below in of_it {
+            let ran = run(&[command, below, "--help"]).ends(0);
+            let example = format!("amends {command} {below}");
+            assert!(ran.out.contains("Example:") && ran.out.contains(&example));
+        }
     }
 }
 
