@@ -221,9 +221,9 @@ fn whole(letter: &Letter, output: &Output) -> Vec<String> {
     if let Some(encoding) = &letter.message_encoding {
         lines.push(output.toned(Tone::Faint, &format!("in {encoding}:")));
     }
-    lines.push(match &letter.message {
-        Value::String(text) => text.clone(),
-        json => serde_json::to_string_pretty(json).unwrap_or_default(),
+    lines.push(match letter.message.as_str() {
+        Some(text) => text.to_owned(),
+        None => serde_json::to_string_pretty(&letter.message).unwrap_or_default(),
     });
     lines
 }
