@@ -8,6 +8,7 @@ mod audit;
 mod body;
 mod callback;
 mod commands;
+mod dead_letters;
 mod definitions;
 mod digest;
 mod docs;

@@ -9,6 +9,7 @@ mod audit;
 mod check;
 mod client;
 mod coordinator;
+mod dead_letters;
 mod definitions;
 pub mod demo;
 mod error;
@@ -86,6 +87,7 @@ fn runtime(command: &Command) -> Result<tokio::runtime::Runtime, CliError> {
         | Command::Signal(_)
         | Command::Definitions(_)
         | Command::Audit(_)
+        | Command::DeadLetters(_)
         | Command::Graph(_) => tokio::runtime::Builder::new_current_thread(),
     };
     builder
@@ -114,6 +116,7 @@ async fn run(command: Command) -> Result<Verdict, CliError> {
         Command::Signal(signal) => act::signal(signal, output).await,
         Command::Definitions(definitions) => definitions::run(definitions.command, output).await,
         Command::Audit(audit) => audit::run(audit, output).await,
+        Command::DeadLetters(letters) => dead_letters::run(letters.command, output).await,
         Command::Graph(graph) => graph::run(graph, output).await,
     }
 }

@@ -14,6 +14,7 @@ pub mod callbacks;
 mod calls;
 pub mod catalogue;
 pub mod clock;
+mod dead_letters;
 mod drain;
 mod guards;
 mod inbox;
@@ -46,9 +47,11 @@ use crate::definition::input::InputProblem;
 use crate::dispatch::{Dispatcher, GuardReading};
 use crate::saga::{Rejection, Saga, Timestamp};
 use crate::store::{self, AuditAction, AuditRecord, ReplicaInfo, Store};
+use crate::telemetry::metrics::DeadLetters;
 use crate::telemetry::{Metrics, Traces};
 use callbacks::Callbacks;
 use catalogue::Catalogue;
+pub use dead_letters::DeadLetterError;
 pub use drain::Drained;
 use drain::Stopping;
 pub use lifecycle::Lifecycle;
@@ -110,6 +113,8 @@ struct Parts {
     tenure: RwLock<Option<Arc<Tenure>>>,
     watchers: Watchers,
     database_up: AtomicBool,
+    /// As they were counted last.
+    dead_letters: RwLock<Vec<DeadLetters>>,
 }
 
 impl Parts {
@@ -313,6 +318,7 @@ impl Engine {
             tenure: RwLock::new(None),
             watchers: Watchers::default(),
             database_up: AtomicBool::new(true),
+            dead_letters: RwLock::default(),
         });
         let tasks = &parts.stopping.tasks;
         for gate in parts.dispatcher.gates() {
@@ -322,6 +328,7 @@ impl Engine {
         tasks.spawn(ownership::own(Arc::clone(&parts)));
         tasks.spawn(follow_publications(Arc::clone(&parts)));
         tasks.spawn(vitals::beat(Arc::clone(&parts)));
+        tasks.spawn(dead_letters::count(Arc::clone(&parts)));
         Self { parts }
     }
 

@@ -1,5 +1,6 @@
 //! What is durable: the journal and its group commit, the summaries that lists and recovery read,
-//! the published definitions, the leases, the audit. Nothing outside this layer knows SQL or SeaORM.
+//! the published definitions, the leases, the audit, the dead letters. Nothing outside this layer
+//! knows SQL or SeaORM.
 //!
 //! **A row of `saga_events` is a transition, not a fact.** It holds the facts that one input made,
 //! as a JSON array, under the sequence number of the first of them; so a step's result and the
@@ -10,6 +11,7 @@
 //! `journal/` (how a batch is written) and in the migrations.
 
 mod audit;
+mod dead_letters;
 mod definitions;
 mod dialect;
 mod error;
@@ -30,6 +32,9 @@ use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 
 pub use audit::{AuditAction, AuditActions, AuditCursor, AuditEntry, AuditFilter};
 pub use audit::{AuditPolicy, AuditRecord, NoAuditCursor, SYSTEM, UnknownAction};
+pub use dead_letters::{DeadLetter, DeadLetterCount, DeadLetterFilter, DeadLetterId};
+pub use dead_letters::{DeadLetterPage, DeadLetterStatus, Kept, NewDeadLetter, REPLAY_HEADER};
+pub use dead_letters::{Settlement, Transport};
 pub use definitions::{DefinitionState, NewDefinition, Published, Source};
 pub use error::StoreError;
 pub use inbox::{InboxId, InboxRow};

@@ -19,6 +19,7 @@ mod m20261121_000002_sagas;
 mod m20261121_000003_leases;
 mod m20261125_000004_audit_log;
 mod m20261125_000005_definition_source;
+mod m20261126_000006_dead_letters;
 mod m20261126_000007_inbox;
 
 /// Every migration that this build knows, oldest first.
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000003_leases::Migration),
             Box::new(m20261125_000004_audit_log::Migration),
             Box::new(m20261125_000005_definition_source::Migration),
+            Box::new(m20261126_000006_dead_letters::Migration),
             Box::new(m20261126_000007_inbox::Migration),
         ]
     }

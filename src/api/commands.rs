@@ -275,7 +275,7 @@ fn read_cancel(value: Option<Value>) -> Result<Option<String>, Vec<BodyProblem>>
         .map(|()| reason.filter(|reason| !reason.is_empty()))
 }
 
-fn read_nothing(value: Option<Value>) -> Result<(), Vec<BodyProblem>> {
+pub(super) fn read_nothing(value: Option<Value>) -> Result<(), Vec<BodyProblem>> {
     match value {
         None => Ok(()),
         Some(value) => Members::of(value, "")?.close(),

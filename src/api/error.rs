@@ -70,6 +70,7 @@ error_codes! {
     StepNotFound = "step_not_found" NOT_FOUND "The saga has no such step.";
     SignalUnknown = "signal_unknown" NOT_FOUND "The saga waits for no signal of that name.";
     DefinitionNotFound = "definition_not_found" NOT_FOUND "There is no such definition.";
+    DeadLetterNotFound = "dead_letter_not_found" NOT_FOUND "There is no such dead letter.";
     MethodNotAllowed = "method_not_allowed" METHOD_NOT_ALLOWED "The route does not take that method.";
     AlreadyFinished = "already_finished" CONFLICT "The saga has finished.";
     PastPivot = "past_pivot" CONFLICT "The saga is past its pivot and only goes forward.";
@@ -79,6 +80,8 @@ error_codes! {
     DefinitionPaused = "definition_paused" CONFLICT "The definition takes no new starts.";
     VersionConflict = "version_conflict" CONFLICT "Another document is published under that name and version.";
     JournalUnreadable = "journal_unreadable" CONFLICT "The saga's journal cannot be read, so the saga is set aside.";
+    AlreadySettled = "already_settled" CONFLICT "The dead letter was replayed or discarded before.";
+    NotReplayable = "not_replayable" CONFLICT "The dead letter cannot be sent again as things are.";
     PayloadTooLarge = "payload_too_large" PAYLOAD_TOO_LARGE "The body is longer than is taken.";
     UnsupportedMediaType = "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "The body is of a media type that this call does not take.";
     InputInvalid = "input_invalid" UNPROCESSABLE_ENTITY "The body is not what the call takes.";
@@ -90,6 +93,7 @@ error_codes! {
     Internal = "internal" INTERNAL_SERVER_ERROR "Something went wrong that should not have: a bug.";
     NotReady = "not_ready" SERVICE_UNAVAILABLE "This replica cannot change that saga now.";
     Draining = "draining" SERVICE_UNAVAILABLE "This replica is stopping.";
+    BrokerUnavailable = "broker_unavailable" SERVICE_UNAVAILABLE "The message broker does not answer.";
     DatabaseUnavailable = "database_unavailable" SERVICE_UNAVAILABLE "The database does not answer.";
 }
 

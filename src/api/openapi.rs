@@ -23,7 +23,9 @@ use utoipa::openapi::OpenApi as Document;
 use complete::Complete;
 
 use super::access::Anyone;
-use super::{audit, callback, commands, definitions, explain, journal, publish, sagas, start};
+use super::{
+    audit, callback, commands, dead_letters, definitions, explain, journal, publish, sagas, start,
+};
 
 /// What the document is made of. Every handler of the API is named here.
 #[derive(OpenApi)]
@@ -40,6 +42,7 @@ use super::{audit, callback, commands, definitions, explain, journal, publish, s
         (name = "callbacks", description = "What participants tell later."),
         (name = "definitions", description = "What sagas are started from."),
         (name = "audit", description = "Who did what."),
+        (name = "dead letters", description = "Messages that nobody could take."),
         (name = "description", description = "The API, described."),
     ),
     paths(
@@ -65,6 +68,10 @@ use super::{audit, callback, commands, definitions, explain, journal, publish, s
         publish::pause,
         publish::resume,
         audit::list,
+        dead_letters::list,
+        dead_letters::get,
+        dead_letters::replay,
+        dead_letters::discard,
         document,
     ),
     modifiers(&Complete),

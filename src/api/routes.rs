@@ -14,7 +14,8 @@ use super::access::{Access, Admits, admit};
 use super::edge::not_found;
 use super::error::{ApiError, ErrorCode};
 use super::{
-    audit, callback, commands, definitions, docs, explain, journal, openapi, publish, sagas, start,
+    audit, callback, commands, dead_letters, definitions, docs, explain, journal, openapi, publish,
+    sagas, start,
 };
 use crate::telemetry::{Metrics, metrics};
 
@@ -89,6 +90,18 @@ pub fn table() -> Vec<Endpoint> {
             definitions::version,
         ),
         endpoint(Get, "/api/v1/audit", audit::list),
+        endpoint(Get, "/api/v1/dead-letters", dead_letters::list),
+        endpoint(Get, "/api/v1/dead-letters/{id}", dead_letters::get),
+        endpoint(
+            Post,
+            "/api/v1/dead-letters/{id}/replay",
+            dead_letters::replay,
+        ),
+        endpoint(
+            Post,
+            "/api/v1/dead-letters/{id}/discard",
+            dead_letters::discard,
+        ),
         endpoint(Get, "/api/v1/openapi.json", openapi::document),
         endpoint(Get, "/docs", docs::door),
         endpoint(Get, "/docs/{file:.*}", docs::file),

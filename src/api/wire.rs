@@ -2,6 +2,7 @@
 //! serialised once. They borrow, so nothing is copied on the way out.
 
 pub mod audit;
+pub mod dead_letter;
 pub mod definition;
 pub mod event;
 pub mod saga;

@@ -1,6 +1,7 @@
 //! The command line, as clap reads it.
 
 mod audit;
+mod dead_letters;
 mod definitions;
 
 use std::net::SocketAddr;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(super) use audit::Audit;
+pub(super) use dead_letters::{DeadLetters, DeadLettersCommand, ListDeadLetters};
 pub(super) use definitions::{Definitions, DefinitionsCommand, OneDefinition, Publish};
 
 /// A saga coordinator: every saga completes, or makes amends.
@@ -90,6 +92,12 @@ pub(super) enum Command {
         amends audit --from 2026-11-01T00:00:00Z --to 2026-12-01T00:00:00Z --csv > november.csv"
     )]
     Audit(Audit),
+    /// List, show, replay and discard messages that nobody could take.
+    #[command(
+        name = "dead-letters",
+        after_help = "Example:\n    amends dead-letters list --status open"
+    )]
+    DeadLetters(DeadLetters),
     /// Draw the steps of a definition.
     #[command(
         after_help = "Example:\n    amends graph sagas/travel_booking.yaml --format svg > t.svg"

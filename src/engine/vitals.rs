@@ -103,6 +103,7 @@ impl Engine {
         let tenure = self.parts.tenure.read().clone();
         let of_process = Readings {
             guards: self.guards(),
+            dead_letters: self.dead_letters(),
             ..Readings::default()
         };
         match tenure {

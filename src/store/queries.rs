@@ -273,7 +273,7 @@ impl Conditions {
 }
 
 /// The least UUIDv7 of that millisecond, or less.
-fn first_id_of(ms: i64) -> Uuid {
+pub(super) fn first_id_of(ms: i64) -> Uuid {
     let ms = u128::try_from(ms).unwrap_or(0).min((1 << 48) - 1);
     Uuid::from_u128(ms << 80)
 }

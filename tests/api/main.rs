@@ -20,6 +20,7 @@ use support::scripted::{Reply, Scripted};
 
 mod audit;
 mod changing;
+mod dead_letters;
 mod definitions;
 mod described;
 mod explaining;
@@ -104,7 +105,7 @@ struct Scene {
     switch: Arc<AtomicU16>,
     _probe: Scripted,
     _definitions: Definitions,
-    _database: TestDatabase,
+    database: TestDatabase,
 }
 
 async fn scene(kind: Kind) -> Scene {
@@ -140,7 +141,7 @@ async fn scene_of(kind: Kind, more: &[&'static str], keys: &[(&str, &str)]) -> S
         switch,
         _probe: probe,
         _definitions: definitions,
-        _database: database,
+        database,
     }
 }
 

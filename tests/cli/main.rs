@@ -6,6 +6,8 @@
     reason = "a test may"
 )]
 
+mod dead_letters;
+mod help;
 mod operating;
 
 use std::process::{Command, Output};
@@ -107,15 +109,19 @@ struct Scene {
     coordinator: Coordinator,
     _probe: Scripted,
     _definitions: Definitions,
-    _database: TestDatabase,
+    database: TestDatabase,
 }
 
 async fn scene() -> Scene {
+    scene_on(Kind::Sqlite).await
+}
+
+async fn scene_on(kind: Kind) -> Scene {
     let probe = Scripted::start(|asked| {
         let status = asked.path.trim_start_matches("/probe/").parse();
         Reply::json(status.unwrap_or(418), &json!({ "ok": true }))
     });
-    let database = TestDatabase::fresh(Kind::Sqlite);
+    let database = TestDatabase::fresh(kind);
     let definitions = Definitions::of(&[QUICK, REFUSED, WAITING, STUCK]);
     let settings = Settings::new(BINARY, database.url(), definitions.path())
         .participant("probe", probe.url("probe"));
@@ -125,7 +131,7 @@ async fn scene() -> Scene {
         coordinator,
         _probe: probe,
         _definitions: definitions,
-        _database: database,
+        database,
     }
 }
 
@@ -493,42 +499,6 @@ fn what_is_used_wrongly_ends_with_two() {
     }
     let nobody = ["list", "--url", "http://127.0.0.1:1"];
     run(&nobody).ends(1).says(&["no coordinator answers"]);
-}
-
-#[test]
-fn every_command_has_help_with_an_example() {
-    for command in [
-        "demo",
-        "serve",
-        "migrate",
-        "check",
-        "start",
-        "list",
-        "get",
-        "watch",
-        "explain",
-        "cancel",
-        "suspend",
-        "resume",
-        "retry",
-        "resolve",
-        "signal",
-        "definitions",
-        "graph",
-    ] {
-        let ran = run(&[command, "--help"]).ends(0);
-        assert!(
-            ran.out.contains(&format!("amends {command}")),
-            "{}",
-            ran.out
-        );
-        assert!(ran.out.contains("Example:"), "{}", ran.out);
-    }
-    for command in ["list", "publish", "pause", "resume"] {
-        let ran = run(&["definitions", command, "--help"]).ends(0);
-        let example = format!("amends definitions {command}");
-        assert!(ran.out.contains("Example:") && ran.out.contains(&example));
-    }
 }
 
 #[tokio::test]

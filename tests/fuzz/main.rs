@@ -16,6 +16,7 @@ use std::process::Command;
 
 use scene::Scene;
 use serde_json::json;
+use support::api::Api;
 
 /// How many requests are made of one call in each of the fuzzer's phases, when nobody says.
 const EXAMPLES: &str = "15";
@@ -38,6 +39,11 @@ const SEED: &str = "4";
 async fn nothing_is_answered_that_the_document_does_not_allow() {
     let scene = Scene::open(&[]).await;
     fuzz(&scene, EXAMPLES, &[]);
+    // What it asks for is there, or it would ask in vain.
+    let api = Api::new(scene.url());
+    let settled = api.get("/dead-letters?status=discarded").await;
+    let settled = settled.expect("an answer").body;
+    assert_ne!(settled["items"], json!([]), "no dead letter was found");
 }
 
 #[tokio::test]

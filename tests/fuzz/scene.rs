@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::json;
+use amends::saga::Timestamp;
+use amends::store::{DatabaseSettings, NewDeadLetter, Store, Transport};
+use serde_json::{Map, json};
 use support::api::Api;
 use support::coordinator::{Coordinator, Settings};
 use support::database::{Kind, TestDatabase};
@@ -84,6 +86,7 @@ impl Scene {
         });
         let database = TestDatabase::fresh(Kind::Sqlite);
         let definitions = Definitions::of(&[QUICK, REFUSED, WAITING, STUCK, DOUBT]);
+        let letters = dead_letters(database.url()).await;
         let binary = env!("CARGO_BIN_EXE_amends");
         let settings = Settings::new(binary, database.url(), definitions.path())
             .participant("probe", probe.url("probe"))
@@ -105,8 +108,10 @@ impl Scene {
             _database: database,
         };
         let fixed = include_str!("schemathesis.toml");
-        let values = json!(sagas);
-        let configuration = format!("{fixed}\n[dictionaries.sagas]\nvalues = {values}\n");
+        let dictionary =
+            |name, ids: &[String]| format!("\n[dictionaries.{name}]\nvalues = {}\n", json!(ids));
+        let (sagas, letters) = (dictionary("sagas", &sagas), dictionary("letters", &letters));
+        let configuration = format!("{fixed}{sagas}{letters}");
         std::fs::write(scene.fuzzer_configuration(), configuration).expect("a file");
         scene
     }
@@ -125,6 +130,45 @@ impl Scene {
     pub(crate) fn fuzzer_configuration(&self) -> PathBuf {
         self.directory.path().join("schemathesis.toml")
     }
+}
+
+/// Dead letters of every kind of message, put into the database before the coordinator has it. There
+/// are many: the fuzzer discards them.
+async fn dead_letters(url: &str) -> Vec<String> {
+    let settings = DatabaseSettings {
+        url: url.to_owned(),
+        pool: 1,
+    };
+    let store = Store::connect(&settings).await.expect("the database");
+    store.migrate().await.expect("the schema");
+    let messages: [&[u8]; 4] = [br#"{ "data": 1 }"#, b"no JSON", b"\xff", b""];
+    let mut ids = Vec::new();
+    for (number, message) in (0..10 * EACH).zip(messages.iter().cycle()) {
+        let even = number % 2 == 0;
+        let letter = NewDeadLetter {
+            transport: if even {
+                Transport::RabbitMq
+            } else {
+                Transport::Sqs
+            },
+            queue: "commands",
+            participant: even.then_some("probe"),
+            reason: "rejected",
+            deliveries: 6,
+            received_at: Timestamp(1_795_253_400_000),
+            saga: None,
+            step: even.then_some("ask"),
+            phase: None,
+            message_id: None,
+            message,
+            headers: &Map::new(),
+            redelivered: false,
+        };
+        let kept = store.keep_dead_letter(&letter).await.expect("it is kept");
+        ids.push(kept.id().to_string());
+    }
+    store.close().await.expect("the database");
+    ids
 }
 
 /// Makes the sagas, and waits until they have come to where they stay. Every other one that has

@@ -13,6 +13,7 @@
 mod audit;
 mod audit_lists;
 mod bed;
+mod dead_letters;
 mod journal;
 mod leases;
 mod lists;

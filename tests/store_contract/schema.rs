@@ -66,6 +66,7 @@ async fn replicas_that_migrate_at_once_take_turns(bed: Arc<Bed>) {
         "shards",
         "replicas",
         "audit_log",
+        "dead_letters",
     ] {
         raw.execute_unprepared(&format!("DROP TABLE {table}"))
             .await

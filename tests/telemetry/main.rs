@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test may")]
 
 mod counted;
+mod dead_letters;
 mod health;
 mod logs;
 mod metrics;

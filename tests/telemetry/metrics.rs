@@ -80,7 +80,8 @@ const TABLE: &[(&str, &str, &[&str])] = &[
     ("amends_build_info", "gauge", &["commit", "version"]),
 ];
 
-/// In the table too, but without a series until a message was found dead: no queue is known.
+/// In the table too, but without a series until a message was found dead: no queue is known. Looked
+/// at in `dead_letters`.
 const NOT_YET_SEEN: &str = "amends_dead_letters";
 
 /// The labels whose values are a closed set, by the metric where that matters.

@@ -161,6 +161,39 @@ pub(in crate::api) fn audit_entry() -> Value {
     })
 }
 
+/// A discard.
+pub(in crate::api) fn discard() -> Value {
+    json!({ "reason": "Of a load test; nobody waits for it." })
+}
+
+/// A dead letter.
+pub(in crate::api) fn dead_letter() -> Value {
+    json!({
+        "id": "0198c7c4-bbbb-7000-8000-000000000000",
+        "status": "open",
+        "transport": "rabbitmq",
+        "queue": "payment.commands",
+        "participant": "payment",
+        "reason": "delivery_limit",
+        "deliveries": 6,
+        "received_at": "2026-11-21T09:30:12.040Z",
+        "saga": SAGA,
+        "step": "charge_payment",
+        "phase": "action",
+        "message": {
+            "specversion": "1.0",
+            "id": format!("{SAGA}:charge_payment:action:1"),
+            "type": "amends.command.v1",
+            "sagaid": SAGA,
+            "data": { "amount": 40 },
+        },
+        "headers": { "content_type": "application/cloudevents+json" },
+        "settled_at": null,
+        "settled_by": null,
+        "note": null,
+    })
+}
+
 /// A problem.
 pub(in crate::api) fn problem() -> Value {
     json!({

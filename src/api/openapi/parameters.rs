@@ -43,6 +43,9 @@ parameters! {
     /// The version of a definition that a path names.
     VersionPath = [path("version", "The version.", version())];
 
+    /// The dead letter that a path names.
+    DeadLetterPath = [path("id", "The dead letter's id.", uuid())];
+
     /// The version of a definition that a query names.
     VersionQuery = [query("version", "The version; left out, the newest.", version())];
 
@@ -68,6 +71,18 @@ parameters! {
         query("from", "At this time or after it.", time()),
         query("to", "Before this time.", time()),
         query("cursor", "The `next_cursor` of the page before.", audit_cursor()),
+    ];
+    /// Which dead letters are listed.
+    DeadLetterFilters = [
+        query("status", "The status; repeated, any of them.", list(words::dead_letter_status())),
+        query("queue", "The queue that it was going to.", text()),
+        query("saga", "About this saga.", uuid()),
+        query("participant", "Going to this participant.", text()),
+        query("transport", "What it came through.", words::dead_letter_transport()),
+        query("reason", "Why nobody could take it, in just these words.", text()),
+        query("received_after", "Come at this time or after it.", time()),
+        query("received_before", "Come before this time.", time()),
+        query("cursor", "The `next_cursor` of the page before.", uuid()),
     ];
     /// How many items a page has.
     Limit = [query("limit", "How many items the page has at most.", limit())];

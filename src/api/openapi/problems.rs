@@ -29,6 +29,9 @@ const CHANGE: &[ErrorCode] = &[NotReady, Draining, DatabaseUnavailable];
 /// What a call for one saga may answer.
 const SAGA: &[ErrorCode] = &[BadRequest, SagaNotFound];
 
+/// What a call for one dead letter may answer.
+const LETTER: &[ErrorCode] = &[BadRequest, DeadLetterNotFound];
+
 /// A line of the table: a type that stands among the responses of a call's `utoipa::path`.
 macro_rules! problems {
     ($($name:ident: $($group:ident)* [$($code:ident)*];)*) => {$(
@@ -66,6 +69,10 @@ problems! {
     ];
     PauseDefinition: BODY READ [DefinitionNotFound];
     ListAudit: QUERY READ [BadRequest];
+    ListDeadLetters: QUERY READ [];
+    GetDeadLetter: LETTER READ [];
+    ReplayDeadLetter: LETTER BODY READ [AlreadySettled NotReplayable BrokerUnavailable Draining];
+    DiscardDeadLetter: LETTER BODY READ [AlreadySettled];
     CheckDefinition: [BadRequest MalformedJson PayloadTooLarge UnsupportedMediaType];
 }
 

@@ -56,6 +56,12 @@ bodies! {
         )
         .examples([examples::cancel()])
         .build();
+    /// Why a dead letter is discarded.
+    DiscardBody = body("Why the letter is discarded.")
+        .property("reason", text("For people; it becomes the letter's note.", 1, REASON_CHARS_MAX))
+        .required("reason")
+        .examples([examples::discard()])
+        .build();
     /// A definition, in YAML or in JSON.
     DefinitionBody = ObjectBuilder::new()
         .schema_type(SchemaType::AnyValue)

@@ -11,7 +11,7 @@ use crate::api::members::Length;
 use crate::definition::request::Phase;
 use crate::saga::Status;
 use crate::saga::nesting::NESTING_MAX;
-use crate::store::AuditAction;
+use crate::store::{AuditAction, DeadLetterStatus, Transport};
 
 /// A text that is one of these.
 pub(in crate::api) fn one_of(words: impl IntoIterator<Item = &'static str>) -> Object {
@@ -128,6 +128,44 @@ pub(in crate::api) fn audit_action() -> Object {
         "What was done.",
         one_of(AuditAction::ALL.map(AuditAction::as_str)),
     )
+}
+
+/// Where a dead letter stands.
+pub(in crate::api) fn dead_letter_status() -> Object {
+    described(
+        "Where it stands.",
+        one_of(DeadLetterStatus::ALL.map(DeadLetterStatus::as_str)),
+    )
+}
+
+/// What a dead letter came through.
+pub(in crate::api) fn dead_letter_transport() -> Object {
+    described(
+        "What it came through.",
+        one_of(Transport::ALL.map(Transport::as_str)),
+    )
+}
+
+/// How bytes that are no text are written.
+pub(in crate::api) const BASE64: &str = "base64";
+
+/// How a message is written that is neither JSON nor a text.
+pub(in crate::api) fn message_encoding() -> Object {
+    described(
+        "Only where the message is neither JSON nor a text: how it is written instead.",
+        one_of([BASE64]),
+    )
+}
+
+/// A dead letter's message.
+pub(in crate::api) fn dead_message() -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::AnyValue)
+        .description(Some(
+            "The whole message: the JSON that it is; or its text; or, with `message_encoding`, its \
+             bytes.",
+        ))
+        .build()
 }
 
 /// Which of a step's two calls an event is of.
