@@ -12,6 +12,7 @@ pub mod guards;
 mod http;
 mod local;
 mod queue;
+pub mod rabbitmq;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -267,6 +268,11 @@ impl Dispatcher {
             published: means.published.clone(),
             draining: CancellationToken::new(),
         };
+        if let Some(settings) = means.rabbitmq {
+            let queues = means.queues(BrokerKind::RabbitMq);
+            let broker = rabbitmq::RabbitMq::launch(settings, &queues)?;
+            dispatcher.brokers.push(broker);
+        }
         for (name, participant) in means.participants {
             let reached = Reached {
                 way: dispatcher.way(name, participant, &means)?,

@@ -17,7 +17,7 @@ use crate::api::{self, App};
 use crate::config::Config;
 use crate::definition::Severity;
 use crate::dispatch::broker::BrokerKind;
-use crate::dispatch::{Dispatcher, Locals, Means, OnPublished, PublishResult};
+use crate::dispatch::{Dispatcher, Locals, Means, OnPublished, PublishResult, rabbitmq};
 use crate::engine::callbacks::Callbacks;
 use crate::engine::catalogue::{Catalogue, FileProblem};
 use crate::engine::clock;
@@ -327,7 +327,9 @@ impl Telemetry {
             Some(otlp) => Traces::to(otlp)?,
             None => Traces::off(),
         };
-        if let Err(error) = logs::install(&config.telemetry, QUIET, &traces) {
+        // It logs a lost connection in five lines; ours says what follows from it.
+        let quiet = format!("{QUIET},{}=off", rabbitmq::LIBRARY_TARGET);
+        if let Err(error) = logs::install(&config.telemetry, &quiet, &traces) {
             eprintln!("amends: logs go where they went before: {error}");
         }
         let participants = config.participants.keys().map(String::as_str);

@@ -43,7 +43,11 @@ pub struct Sqs {
 pub struct BrokerUrl(String);
 
 impl BrokerUrl {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    /// Reads a URL; `Err` says what is wrong with it.
+    ///
+    /// # Errors
+    /// When it is none, of another scheme, or has no host.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
         if !matches!(url.scheme(), "amqp" | "amqps") || !url.has_host() {
             return Err("must be amqp://USER:PASSWORD@HOST/VHOST, or amqps://…".to_owned());

@@ -11,6 +11,7 @@ use tracing_subscriber::{Layer as _, fmt};
 
 use super::traces::{TARGET, Traces};
 use crate::config::{LogFormat, Telemetry};
+use crate::dispatch::rabbitmq;
 use crate::store;
 
 /// Writes logs to the standard error from now on, and lets attempts become spans. `quiet` says what
@@ -41,9 +42,14 @@ pub fn install(telemetry: &Telemetry, quiet: &str, traces: &Traces) -> Result<()
 }
 
 /// What is never written, however much is asked for: the database library's own spans hold the
-/// database's password and the values of every statement.
+/// database's password and the values of every statement, and the broker library's lines its
+/// password and whole messages.
 fn holds_secrets(metadata: &Metadata<'_>) -> bool {
-    *metadata.level() > Level::INFO && metadata.target().starts_with(store::LIBRARY_TARGET)
+    let target = metadata.target();
+    let of_library = [store::LIBRARY_TARGET, rabbitmq::LIBRARY_TARGET]
+        .map(|library| target.starts_with(library));
+    target == rabbitmq::LIBRARY_RETURNS_TARGET
+        || (*metadata.level() > Level::INFO && of_library.contains(&true))
 }
 
 /// Whether a filter says something of what would be quiet.

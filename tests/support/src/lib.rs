@@ -13,6 +13,7 @@ pub mod definitions;
 pub mod events;
 pub mod ledger;
 pub mod postgres;
+pub mod rabbitmq;
 pub mod scripted;
 
 use std::net::TcpListener;

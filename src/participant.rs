@@ -1,0 +1,3 @@
+//! What a Rust service needs to be a good participant (participants.md).
+
+pub mod rabbitmq;
