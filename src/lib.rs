@@ -7,6 +7,7 @@ pub mod definition;
 pub mod dispatch;
 pub mod engine;
 pub mod message;
+pub mod participant;
 pub mod saga;
 pub mod store;
 pub mod telemetry;
