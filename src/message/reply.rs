@@ -197,6 +197,13 @@ impl ReplyOutcome {
         Ok(Self::Retry { error, after_ms })
     }
 
+    /// `{ "outcome", "data" }`: what a callback posts, and what a participant keeps of its answer.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        let (outcome, data) = self.written();
+        json!({ "outcome": outcome, "data": data })
+    }
+
     fn written(&self) -> (Word, Value) {
         let error = |error: &StepError| json!({ "code": error.code, "message": error.message });
         match self {
