@@ -457,6 +457,12 @@ impl Dispatcher {
             })
     }
 
+    /// The queue that replies come to.
+    #[must_use]
+    pub fn replies(&self, kind: BrokerKind) -> Option<&str> {
+        self.broker(kind).map(|broker| broker.replies())
+    }
+
     /// Sends what was a dead letter to its queue again.
     ///
     /// # Errors

@@ -20,6 +20,7 @@ mod guards;
 mod inbox;
 mod inputs;
 mod lifecycle;
+mod mail;
 mod ownership;
 mod parked;
 mod recovery;

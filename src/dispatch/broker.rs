@@ -135,7 +135,7 @@ pub struct Delivery {
 
 /// Tells a broker what became of a message that it brought.
 #[async_trait::async_trait]
-pub trait Receipt: fmt::Debug + Send {
+pub trait Receipt: fmt::Debug + Send + Sync {
     /// What follows from the message is durable: the broker may forget it. Where this fails, it
     /// comes again.
     async fn done(self: Box<Self>);

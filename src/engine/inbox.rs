@@ -112,6 +112,24 @@ impl Parts {
     }
 }
 
+impl Parts {
+    /// Leaves something for the owner of a saga whose shard has to be looked up.
+    pub(super) async fn leave_for(
+        &self,
+        saga: SagaId,
+        letter: &Letter,
+    ) -> Result<(), CommandError> {
+        match self.store.shard_of(saga).await {
+            Ok(Some(shard)) => self.leave((saga, shard), None, letter).await,
+            Ok(None) => Err(CommandError::NotFound),
+            Err(error) => {
+                tracing::debug!(%error, "the shard of a saga cannot be looked up now");
+                Err(CommandError::DatabaseUnavailable)
+            }
+        }
+    }
+}
+
 impl Tenure {
     /// Takes what was left for this replica's sagas, until the tenure ends or a drain begins.
     pub(super) async fn empty_inbox(self: Arc<Self>) {

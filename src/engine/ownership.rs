@@ -132,6 +132,8 @@ struct Looked {
     claimed: Vec<OwnedShard>,
     /// Taken in, and not all of their sagas brought in yet.
     recovering: Vec<OwnedShard>,
+    /// Whether what brokers bring is taken.
+    takes_mail: bool,
     /// How far ahead the times of waiting sagas have been looked at.
     upper: Option<Timestamp>,
 }
@@ -147,6 +149,13 @@ async fn look(tenure: &Arc<Tenure>, looked: &mut Looked) -> Result<(), StoreErro
     if !looked.claimed.is_empty() {
         tenure.take_over(&looked.claimed).await?;
         looked.recovering.append(&mut looked.claimed);
+    }
+    // What brokers bring is for sagas that somebody owns.
+    if !looked.takes_mail && tenure.owns_any() {
+        looked.takes_mail = true;
+        let stopping = tenure.stopping();
+        let mail = Arc::clone(tenure).take_mail();
+        stopping.calls.spawn_on(mail, &stopping.runtime);
     }
     if !looked.recovering.is_empty() {
         let upper = tenure.recover(&looked.recovering).await?;
