@@ -521,3 +521,16 @@ impl Means<'_> {
         queues.into_iter().collect()
     }
 }
+
+#[cfg(test)]
+impl Dispatcher {
+    /// One that reaches nobody, with these brokers.
+    pub(crate) fn with_brokers(brokers: Vec<Arc<dyn Broker>>) -> Self {
+        Self {
+            participants: HashMap::new(),
+            brokers,
+            published: OnPublished::new(|_, _| ()),
+            draining: CancellationToken::new(),
+        }
+    }
+}

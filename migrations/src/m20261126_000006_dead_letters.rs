@@ -51,7 +51,7 @@ const DEAD_LETTERS: Table = Table {
             columns: "queue, id",
             only: None,
         },
-        // The counts by queue and status are read of this one alone.
+        // The counts by queue and status can be read of this one alone.
         Index {
             name: "dead_letters_counted",
             columns: "queue, status",

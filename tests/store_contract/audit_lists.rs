@@ -199,7 +199,8 @@ async fn filters_walk_an_index(bed: Arc<Bed>) {
     raw.close().await.unwrap();
 }
 
-async fn scans(raw: &DatabaseConnection, index: &str) -> i64 {
+/// How often an index was walked, by the server's own count.
+pub(crate) async fn scans(raw: &DatabaseConnection, index: &str) -> i64 {
     let sql = format!("SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = '{index}'");
     let statement = Statement::from_string(DbBackend::Postgres, sql);
     let row = raw.query_one(statement).await.unwrap().unwrap();

@@ -8,9 +8,11 @@ use amends::store::{
     AuditAction, AuditFilter, DeadLetterFilter, DeadLetterId, DeadLetterStatus, Kept,
     NewDeadLetter, Settlement, Store, Transport,
 };
+use sea_orm::ConnectionTrait;
 use serde_json::{Map, Value, json};
 
 use crate::audit::record;
+use crate::audit_lists::scans;
 use crate::bed::{Bed, T0, saga};
 
 crate::contract! {
@@ -22,6 +24,7 @@ crate::contract! {
     pages_have_every_letter_once on sqlite postgres mariadb;
     long_letters_make_short_pages on sqlite postgres mariadb;
     letters_are_counted_by_queue_and_status on sqlite postgres mariadb;
+    the_rare_among_letters_are_found_in_an_index on postgres;
 }
 
 /// A letter that says nothing but its text, come `ms` after the beginning.
@@ -393,4 +396,75 @@ async fn letters_are_counted_by_queue_and_status(bed: Arc<Bed>) {
         })
         .collect();
     assert_eq!(counts, [("A", 4, 0, 0), ("a", 3, 1, 0), ("b", 0, 0, 4)]);
+}
+
+/// The few among many are looked for in their index, by the server's own count.
+async fn the_rare_among_letters_are_found_in_an_index(bed: Arc<Bed>) {
+    let store = &bed.store;
+    let raw = bed.raw().await;
+    raw.execute_unprepared(
+        "INSERT INTO dead_letters (id, received_at, deliveries, replays, digest, status, \
+         transport, queue, participant, reason, headers, message) \
+         SELECT gen_random_uuid(), 0, 1, 0, '\\x00', 'open', 'sqs', 'many', 'many', 'x', '{}', \
+         convert_to(repeat('x', 200), 'UTF8') FROM generate_series(1, 6000)",
+    )
+    .await
+    .unwrap();
+    let none = Map::new();
+    let rare = NewDeadLetter {
+        participant: Some("rare"),
+        saga: Some(saga(1)),
+        ..plain(&none, b"x", 0)
+    };
+    let settled = kept(store, &rare).await;
+    let discard = record(AuditAction::DeadLetterDiscarded, 1, T0, "ada");
+    let no = discarded("no");
+    let was_open = store.settle_dead_letter(settled, &no, &discard).await;
+    assert!(was_open.unwrap());
+    let again = NewDeadLetter {
+        queue: "many",
+        redelivered: true,
+        ..plain(&none, b"y", 0)
+    };
+    let open = kept(store, &again).await;
+    raw.execute_unprepared("ANALYZE").await.unwrap();
+    let of = |set: &dyn Fn(&mut DeadLetterFilter)| {
+        let mut filter = DeadLetterFilter::default();
+        set(&mut filter);
+        filter
+    };
+    let text = |text: &str| Some(text.to_owned());
+    let cases = [
+        (
+            of(&|f| f.statuses = vec![DeadLetterStatus::Discarded]),
+            "dead_letters_by_status",
+        ),
+        (
+            of(&|f| f.queue = text("amends.replies")),
+            "dead_letters_by_queue",
+        ),
+        (
+            of(&|f| f.participant = text("rare")),
+            "dead_letters_by_participant",
+        ),
+        (of(&|f| f.saga = Some(saga(1))), "dead_letters_by_saga"),
+    ];
+    let indices = cases.iter().map(|(_, index)| *index);
+    let mut before = Vec::new();
+    for index in indices.chain(["dead_letters_by_digest"]) {
+        before.push((index, scans(&raw, index).await));
+    }
+    for (filter, _) in &cases {
+        let page = store.dead_letters(filter, None, 5).await.unwrap();
+        assert_eq!(page.letters.len(), 1, "{filter:?}");
+    }
+    let same = store.keep_dead_letter(&again).await.unwrap();
+    assert_eq!(same, Kept::Same(open));
+    // The server counts some seconds later.
+    for (index, before) in before {
+        while scans(&raw, index).await == before {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+    raw.close().await.unwrap();
 }
