@@ -71,7 +71,6 @@ impl Stopping {
         let _in_time = tokio::time::timeout(GIVE_BACK, self.tasks.wait()).await;
         self.hard.cancel();
         let _in_time = tokio::time::timeout(GIVE_BACK, self.tasks.wait()).await;
-        self.over.cancel();
     }
 }
 
@@ -103,9 +102,15 @@ impl Engine {
             return;
         }
         stopping.draining.cancel();
+        self.parts.dispatcher.begin_drain();
         let parts = std::sync::Arc::clone(&self.parts);
         stopping.runtime.spawn(async move {
             parts.stopping.run(parts.settings.drain_timeout).await;
+            let closed = tokio::time::timeout(GIVE_BACK, parts.dispatcher.close()).await;
+            if closed.is_err() {
+                tracing::debug!("a broker did not let go of its connections in time");
+            }
+            parts.stopping.over.cancel();
         });
     }
 }

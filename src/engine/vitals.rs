@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::{Engine, Parts, Readiness};
+use crate::dispatch::broker::BrokerHealth;
 use crate::store::StoreError;
 use crate::telemetry::metrics::Readings;
 
@@ -76,6 +77,8 @@ pub struct Health {
     pub readiness: Readiness,
     /// Its database.
     pub database: DatabaseHealth,
+    /// Its brokers; none where none is configured.
+    pub brokers: Vec<BrokerHealth>,
     /// What it shows at a scrape, too.
     pub readings: Readings,
 }
@@ -135,6 +138,7 @@ impl Engine {
                 Ok(()) => DatabaseHealth::CannotWrite,
                 Err(error) => DatabaseHealth::Away(error),
             },
+            brokers: self.parts.dispatcher.messaging(),
             readings: self.readings(),
         }
     }

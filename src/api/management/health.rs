@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Management, word};
 use crate::api::answer;
+use crate::dispatch::broker::BrokerHealth;
 use crate::engine::{DatabaseHealth, Health, Readiness};
 use crate::telemetry::build;
 
@@ -62,7 +63,7 @@ impl Components {
     fn of(health: &Health) -> Self {
         Self {
             database: database(&health.database),
-            messaging: messaging(),
+            messaging: messaging(&health.brokers),
             engine: engine(health),
         }
     }
@@ -76,7 +77,7 @@ impl Components {
         };
         Self {
             database: starting(),
-            messaging: messaging(),
+            messaging: messaging(&[]),
             engine: starting(),
         }
     }
@@ -87,7 +88,9 @@ impl Components {
             messaging,
             engine,
         } = self;
-        database.status.max(messaging.status).max(engine.status)
+        // Without its brokers it runs on, and so does everything that needs none.
+        let messaging = messaging.status.min(Wellness::Degraded);
+        database.status.max(messaging).max(engine.status)
     }
 }
 
@@ -109,11 +112,19 @@ fn database(health: &DatabaseHealth) -> Component {
     }
 }
 
-/// No broker can be configured yet, and none that is configured is well.
-fn messaging() -> Component {
+/// No broker that is configured is well.
+fn messaging(brokers: &[BrokerHealth]) -> Component {
+    let up = brokers.iter().all(|broker| broker.up);
+    let told = brokers.iter().map(|broker| {
+        json!({
+            "broker": broker.broker.as_str(),
+            "up": broker.up,
+            "problem": broker.problem,
+        })
+    });
     Component {
-        status: Wellness::Up,
-        details: json!({ "brokers": [] }),
+        status: if up { Wellness::Up } else { Wellness::Down },
+        details: json!({ "brokers": told.collect::<Vec<_>>() }),
     }
 }
 

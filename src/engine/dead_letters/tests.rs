@@ -209,6 +209,7 @@ impl Bed {
             },
             metrics: Arc::new(Metrics::silent().unwrap()),
             traces: Traces::off(),
+            callbacks: None,
         });
         Self {
             engine,

@@ -1,5 +1,4 @@
-//! What is counted of messages through brokers. Nothing publishes or receives any yet, so all of
-//! it stands at zero, which is true.
+//! What is counted of messages through brokers.
 
 use prometheus::{IntCounter, Registry};
 
