@@ -141,7 +141,13 @@ impl Broker for RabbitMq {
             into,
             make: delivery,
         };
-        tasks.spawn(consumer.run());
+        let closed = self.stop.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                () = consumer.run() => {}
+                () = closed.cancelled() => {}
+            }
+        });
     }
 
     fn health(&self) -> BrokerHealth {

@@ -157,3 +157,35 @@ async fn a_server_that_is_away_at_the_start_and_goes_away_again() {
     bringing.ended().await;
     broker.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_no_messages_still_brings_replies() {
+    let server = PrivateRabbitMq::start_new();
+    let bed = Bed::on(&server.url()).await;
+    let broker = bed.launch();
+    let mut bringing = Bringing::from(&broker, 64);
+    until_up(&broker).await;
+    for body in ["one", "two"] {
+        bed.send(&bed.replies(), body, BasicProperties::default())
+            .await;
+    }
+    let first = bringing.next().await;
+    let second = bringing.next().await;
+    server.control(&["set_vm_memory_high_watermark", "0.000001"]);
+    let message = command(&bed, 1);
+    let published = broker.publish(&message);
+    let meanwhile = async {
+        until_down(&broker, "it takes no messages now").await;
+        first.receipt.done().await;
+        second.receipt.again().await;
+        let again = bringing.next().await;
+        assert_eq!(&again.message.body[..], b"two");
+        again.receipt.done().await;
+        server.control(&["set_vm_memory_high_watermark", "0.4"]);
+        until_up(&broker).await;
+    };
+    let (published, ()) = tokio::join!(published, meanwhile);
+    assert_eq!(published, Published::Confirmed);
+    bringing.ended().await;
+    broker.close().await;
+}

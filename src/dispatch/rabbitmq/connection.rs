@@ -25,6 +25,8 @@ const HANDSHAKE: Duration = Duration::from_secs(20);
 const WAIT_FIRST: Duration = Duration::from_millis(100);
 /// The longest wait between two tries.
 const WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long a connection may take to be closed.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
 /// How often a connection is looked at that tells nothing.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -70,6 +72,20 @@ impl Address {
             Err(_elapsed) => Err("it does not answer".to_owned()),
         }
     }
+}
+
+/// Closes a connection that is of no use any more. Where that does not work, it is gone or will be.
+pub(crate) async fn close(connection: &Connection) {
+    let closing = connection.close(200, "done".into());
+    let _closed = tokio::time::timeout(CLOSE_MAX, closing).await.is_ok();
+}
+
+/// Until a connection is gone and whoever waits for anything on it had time to hear of it.
+pub(crate) async fn gone(connection: &Connection) {
+    while connection.status().connected() {
+        tokio::time::sleep(LOOK).await;
+    }
+    tokio::time::sleep(LOOK).await;
 }
 
 /// What an error ended.

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Address, BackOff, Listener, News, Trouble};
+use super::connection::{Address, BackOff, Listener, News, Trouble, close};
 use super::settling::{Ticket, Unsettled, Verdict};
 use super::standing::{Part, Standing};
 
@@ -110,8 +110,7 @@ impl<T: Send + 'static> Consumer<T> {
             ended = try_join_all(sources.map(|source| self.consume(&connection, source))) => ended,
             problem = lost => Err(problem),
         };
-        // It is of no use any more, however that ends.
-        let _closed = connection.close(200, "done".into()).await.is_ok();
+        close(&connection).await;
         ended.err()
     }
 

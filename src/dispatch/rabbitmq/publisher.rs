@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -16,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{Address, BackOff, Listener, News, Trouble};
+use super::connection::{Address, BackOff, Listener, News, Trouble, close, gone};
 use super::properties::Message;
 use super::returns::{Completed, Fate, Key, Returns};
 use super::standing::{Part, Standing};
@@ -25,6 +26,11 @@ use crate::dispatch::broker::Published;
 
 /// How many messages may be under way to the server and not confirmed.
 const UNCONFIRMED_MAX: usize = 2_048;
+/// How many may be under way when those are counted too that nobody waits for any more. A queue that
+/// confirms nothing must not fill the channel for ever.
+const UNDER_WAY_MAX: usize = 8 * UNCONFIRMED_MAX;
+/// How often room is looked for when there is none.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(1);
 /// How many more may wait for their turn; whoever comes then waits for room.
 const WAITING_MAX: usize = 1_024;
 
@@ -128,11 +134,13 @@ impl Publishing {
             let ended = tokio::select! {
                 () = stop.cancelled() => Ok(()),
                 ended = self.round(connection, &mut listener, back_off) => ended,
+                () = gone(connection) => {
+                    Err(Trouble::Connection("the connection was lost".to_owned()))
+                }
             };
             match ended {
                 Ok(()) => {
-                    // It is of no use any more, however that ends.
-                    let _closed = connection.close(200, "done".into()).await.is_ok();
+                    close(connection).await;
                     return None;
                 }
                 Err(Trouble::Connection(problem)) => return Some(problem),
@@ -222,6 +230,13 @@ impl Publishing {
                     News::Lost(problem) => return Err(Trouble::Connection(problem)),
                 },
                 () = standing.asked_for_a_look() => self.look(connection).await?,
+                () = tokio::time::sleep(LOOK_FOR_ROOM), if room == 0 => {
+                    self.open.retain(|_, job| !job.tell.is_closed());
+                    if under_way.len() > UNDER_WAY_MAX {
+                        let problem = "too many messages are not confirmed".to_owned();
+                        return Err(Trouble::Channel(problem));
+                    }
+                }
             }
         }
     }
@@ -255,7 +270,7 @@ impl Publishing {
         } else {
             let batch = completed
                 .into_iter()
-                .filter_map(|(number, brought)| self.completed(number, brought))
+                .map(|(number, brought)| self.completed(number, brought))
                 .collect();
             for (number, fate) in returns.take(batch) {
                 self.tell(number, fate);
@@ -264,16 +279,19 @@ impl Publishing {
         problem.map_or(Ok(()), |error| Err(Trouble::of(&error)))
     }
 
-    fn completed(&self, number: u64, brought: Option<BasicReturnMessage>) -> Option<Completed> {
-        let message = &self.open.get(&number)?.message;
-        Some(Completed {
+    /// One that nobody waits for any more is known by nothing, but may bring another's message.
+    fn completed(&self, number: u64, brought: Option<BasicReturnMessage>) -> Completed {
+        let job = self.open.get(&number);
+        Completed {
             number,
-            key: key(&message.routing_key, &message.properties),
+            key: job
+                .map(|job| key(&job.message.routing_key, &job.message.properties))
+                .unwrap_or_default(),
             brought: brought.map(|it| {
                 let key = key(&it.delivery.routing_key, &it.delivery.properties);
                 (key, it.reply_text.to_string())
             }),
-        })
+        }
     }
 
     fn tell(&mut self, number: u64, fate: Fate) {
