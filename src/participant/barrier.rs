@@ -24,7 +24,7 @@ mod statements;
 use std::error::Error;
 
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, Statement,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement,
     TransactionTrait as _,
 };
 use serde_json::Value;
@@ -76,6 +76,17 @@ enum Trouble {
     Unreadable(#[source] Box<dyn Error + Send + Sync>),
     #[error("the transaction ended under the handler")]
     Ended,
+}
+
+/// What becomes of a transaction and its command.
+#[derive(Debug)]
+enum Verdict {
+    /// It is committed, and this is the answer.
+    Commit(ReplyOutcome),
+    /// It is rolled back, and this is the answer.
+    Undo(ReplyOutcome),
+    /// It is rolled back, and of the command this refusal is kept.
+    KeepRefusal(ReplyOutcome),
 }
 
 /// The barrier in one database. Cheap to clone; any number of processes may share the table.
@@ -142,16 +153,47 @@ impl Barrier {
     {
         let key = command.idempotency_key();
         let transaction = self.database.begin().await?;
-        if !self.claim(&transaction, &key, None).await? {
-            return self.again(transaction, &key).await;
+        match self.judge(&transaction, &key, command, handler).await {
+            Ok(Verdict::Commit(outcome)) => {
+                transaction.commit().await?;
+                Ok(outcome)
+            }
+            Ok(Verdict::Undo(outcome)) => {
+                undo(transaction).await?;
+                Ok(outcome)
+            }
+            Ok(Verdict::KeepRefusal(refusal)) => {
+                undo(transaction).await?;
+                self.refuse(&key, refusal).await
+            }
+            Err(trouble) => {
+                // A connection that is lost has undone everything already.
+                undo(transaction).await.ok();
+                Err(trouble)
+            }
         }
-        if command.phase == Phase::Compensation
-            && !self.may_be_undone(&transaction, command).await?
+    }
+
+    /// What is to become of the transaction, and what of the command.
+    async fn judge<H>(
+        &self,
+        transaction: &DatabaseTransaction,
+        key: &str,
+        command: &Command,
+        handler: H,
+    ) -> Result<Verdict, Trouble>
+    where
+        H: AsyncFnOnce(&DatabaseTransaction) -> Result<ReplyOutcome, HandlerError>,
+    {
+        if !self.claim(transaction, key, None).await? {
+            return self.kept(transaction, key).await.map(Verdict::Undo);
+        }
+        if command.phase == Phase::Compensation && !self.may_be_undone(transaction, command).await?
         {
             let nothing = ReplyOutcome::Succeeded(Value::Null);
-            return self.keep(transaction, &key, nothing).await;
+            return self.keep(transaction, key, nothing).await;
         }
-        let outcome = match handler(&transaction).await {
+        let outcome = match handler(transaction).await {
             Ok(outcome) | Err(HandlerError::Outcome(outcome)) => outcome,
             Err(HandlerError::Failed(error)) => {
                 tracing::warn!(
@@ -161,19 +203,14 @@ impl Barrier {
                     error = error.as_ref() as &dyn Error,
                     "a handler failed; its command is to be sent again"
                 );
-                transaction.rollback().await?;
-                return Ok(retry(HANDLER_FAILED, "the participant failed"));
+                retry(HANDLER_FAILED, "the participant failed")
             }
         };
         match (&outcome, command.phase) {
-            (ReplyOutcome::Succeeded(_), _) => self.keep(transaction, &key, outcome).await,
-            (ReplyOutcome::Refused(_), Phase::Action) => {
-                transaction.rollback().await?;
-                self.refuse(&key, outcome).await
-            }
+            (ReplyOutcome::Succeeded(_), _) => self.keep(transaction, key, outcome).await,
+            (ReplyOutcome::Refused(_), Phase::Action) => Ok(Verdict::KeepRefusal(outcome)),
             (ReplyOutcome::Refused(_), Phase::Compensation) | (ReplyOutcome::Retry { .. }, _) => {
-                transaction.rollback().await?;
-                Ok(outcome)
+                Ok(Verdict::Undo(outcome))
             }
         }
     }
@@ -210,7 +247,9 @@ impl Barrier {
     async fn refuse(&self, key: &str, refusal: ReplyOutcome) -> Result<ReplyOutcome, Trouble> {
         let transaction = self.database.begin().await?;
         if !self.claim(&transaction, key, Some(&refusal)).await? {
-            return self.again(transaction, key).await;
+            let kept = self.kept(&transaction, key).await?;
+            transaction.rollback().await?;
+            return Ok(kept);
         }
         transaction.commit().await?;
         Ok(refusal)
@@ -229,16 +268,6 @@ impl Barrier {
     }
 
     /// The answer that was given before.
-    async fn again(
-        &self,
-        transaction: DatabaseTransaction,
-        key: &str,
-    ) -> Result<ReplyOutcome, Trouble> {
-        let kept = self.kept(&transaction, key).await?;
-        transaction.rollback().await?;
-        Ok(kept)
-    }
-
     async fn kept(
         &self,
         transaction: &DatabaseTransaction,
@@ -250,12 +279,13 @@ impl Barrier {
         read(&reply)
     }
 
+    /// Keeps the answer with what was done.
     async fn keep(
         &self,
-        transaction: DatabaseTransaction,
+        transaction: &DatabaseTransaction,
         key: &str,
         outcome: ReplyOutcome,
-    ) -> Result<ReplyOutcome, Trouble> {
+    ) -> Result<Verdict, Trouble> {
         let reply = outcome.to_value().to_string();
         let keep = self.statement(self.statements().keep, [reply.into(), key.into()]);
         // MariaDB ends the transaction that a deadlock chose, claim and all, and a handler that
@@ -263,8 +293,7 @@ impl Barrier {
         if transaction.execute(keep).await?.rows_affected() != 1 {
             return Err(Trouble::Ended);
         }
-        transaction.commit().await?;
-        Ok(outcome)
+        Ok(Verdict::Commit(outcome))
     }
 
     fn statements(&self) -> &'static Statements {
@@ -274,6 +303,18 @@ impl Barrier {
     fn statement<const N: usize>(&self, sql: &str, values: [sea_orm::Value; N]) -> Statement {
         Statement::from_sql_and_values(self.database.get_database_backend(), sql, values)
     }
+}
+
+/// Rolls back, also where the database has done so by itself.
+async fn undo(transaction: DatabaseTransaction) -> Result<(), DbErr> {
+    if transaction.get_database_backend() == DbBackend::Sqlite {
+        // SQLite may end a transaction by itself, when the disk is full, say. `ROLLBACK` is then an
+        // error, after which sqlx takes the connection for one inside a transaction for ever: its
+        // next commit would commit nothing. So there is one again; where it has not ended, this
+        // statement alone fails.
+        transaction.execute_unprepared("BEGIN").await.ok();
+    }
+    transaction.rollback().await
 }
 
 fn retry(code: &str, message: &str) -> ReplyOutcome {

@@ -30,7 +30,7 @@ impl Bed {
     /// Where transactions are isolated otherwise than by the server's default.
     pub(crate) async fn isolated(kind: Kind, level: Option<&'static str>) -> Self {
         let database = TestDatabase::fresh(kind);
-        let connection = connect(database.url(), level).await;
+        let connection = connect(database.url(), level, CONNECTIONS).await;
         let barrier = Barrier::new(connection.clone());
         barrier.create_table().await.unwrap();
         // It may be there already.
@@ -48,7 +48,12 @@ impl Bed {
 
     /// The barrier as another process of the service has it.
     pub(crate) async fn another(&self) -> Barrier {
-        Barrier::new(connect(self.database.url(), self.level).await)
+        self.with_connections(CONNECTIONS).await
+    }
+
+    /// The barrier as a process has it that has so many connections.
+    pub(crate) async fn with_connections(&self, connections: u32) -> Barrier {
+        Barrier::new(connect(self.database.url(), self.level, connections).await)
     }
 
     /// How often this was done.
@@ -73,11 +78,11 @@ impl Bed {
     }
 }
 
-async fn connect(url: &str, level: Option<&'static str>) -> DatabaseConnection {
+async fn connect(url: &str, level: Option<&'static str>, connections: u32) -> DatabaseConnection {
     if url.starts_with("mysql:") {
         let level = level.unwrap_or("REPEATABLE READ");
         let pool = MySqlPoolOptions::new()
-            .max_connections(CONNECTIONS)
+            .max_connections(connections)
             .after_connect(move |connection, _| {
                 let set = format!("SET SESSION TRANSACTION ISOLATION LEVEL {level}");
                 Box::pin(async move { connection.execute(set.as_str()).await.map(|_| ()) })
@@ -90,7 +95,7 @@ async fn connect(url: &str, level: Option<&'static str>) -> DatabaseConnection {
         None => url.to_owned(),
     };
     let mut options = ConnectOptions::new(url);
-    options.max_connections(CONNECTIONS).sqlx_logging(false);
+    options.max_connections(connections).sqlx_logging(false);
     Database::connect(options).await.unwrap()
 }
 

@@ -262,6 +262,37 @@ async fn what_is_to_be_tried_again_leaves_nothing() {
     }
 }
 
+/// What SQLite may do when its disk is full: after it sqlx took the connection for one inside a
+/// transaction, and a commit on it committed nothing.
+#[tokio::test]
+async fn a_transaction_that_the_database_ended_spoils_no_connection() {
+    for kind in Kind::ALL {
+        let bed = Bed::new(kind).await;
+        let barrier = bed.with_connections(1).await;
+        let ended = barrier
+            .run(&action(1), async |t| {
+                t.execute_unprepared("ROLLBACK").await?;
+                Ok(succeeded("charge"))
+            })
+            .await;
+        assert_eq!(code(&ended), DATABASE_FAILED, "{kind:?}");
+        let busy = ReplyOutcome::Retry {
+            error: StepError::new("busy", "later"),
+            after_ms: None,
+        };
+        for saga in [1, 2] {
+            let said = barrier.run(&action(saga), async |_| Ok(busy.clone())).await;
+            assert_eq!(said, busy, "{kind:?}");
+        }
+        let said = barrier
+            .run(&action(1), async |t| done(t, "charge").await)
+            .await;
+        assert_eq!(said, succeeded("charge"), "{kind:?}");
+        // As everybody else sees it.
+        assert_eq!(bed.count("charge").await, 1, "{kind:?}");
+    }
+}
+
 #[tokio::test]
 async fn input_that_cannot_be_read_is_refused_for_good() {
     #[derive(serde::Deserialize)]

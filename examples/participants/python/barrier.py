@@ -41,16 +41,16 @@ def run(database, command, handle):
             reply = _keep(database, key, None)
         else:
             reply = _keep(database, key, handle(database, command))
-        database.execute("COMMIT")
+        database.commit()
         return reply
     except Refused as refusal:
-        database.execute("ROLLBACK")
+        database.rollback()
         # The refusal of a compensation is not kept: a person's retry has to reach the handler.
         if command["sagaphase"] == "compensation" or _claim(database, key, refusal.reply):
             return refusal.reply
         return _kept(database, key)
     except BaseException:
-        database.execute("ROLLBACK")
+        database.rollback()
         raise
 
 
