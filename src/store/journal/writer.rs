@@ -176,6 +176,11 @@ impl Writer {
                 }
                 Err(CommitError::Fenced) => return Verdict::Fenced,
                 Err(CommitError::Failed(error @ StoreError::Refused(_))) => {
+                    // SQLite ends a transaction by itself on a full disk, and sqlx then counts it as
+                    // open for ever: its next commits would be none.
+                    if self.store.backend == Backend::Sqlite {
+                        self.connection = None;
+                    }
                     return Verdict::Bad(error);
                 }
                 Err(CommitError::Failed(error)) => error,
