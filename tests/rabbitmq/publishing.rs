@@ -148,6 +148,7 @@ async fn a_login_that_is_refused_is_told_without_it() {
         assert!(!problem.contains(secret), "{problem}");
     }
     broker.close().await;
+    assert!(!broker.health().up);
     // After that nobody publishes, and nobody is told that it did not work.
     let message = command(&bed, 1);
     let never = broker.publish(&message);

@@ -122,8 +122,7 @@ impl Publishing {
                 break;
             }
         }
-        self.standing
-            .down(Part::Publishing, "it was closed".to_owned());
+        self.standing.closed();
     }
 
     /// Works on one connection until it is lost; `None` when it is to stop.

@@ -73,6 +73,14 @@ impl Standing {
         });
     }
 
+    /// It was closed, which is what was wanted: nobody needs to hear of it.
+    pub(crate) fn closed(&self) {
+        let mut parts = self.parts.lock();
+        let problem = Some("it was closed".to_owned());
+        parts.problems.insert(Part::Publishing, problem);
+        parts.told = parts.problem();
+    }
+
     /// Whether the server takes messages.
     pub(crate) fn blocked(&self, why: Option<String>) {
         self.change(|parts| parts.blocked = why);
