@@ -1,7 +1,7 @@
 //! Faults under load: the server gone, its connections closed, the coordinator killed. Every saga ends,
 //! and by the participants' ledger nothing is lost or done twice.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use support::database::Kind;
 use support::ledger::Faults;
@@ -9,7 +9,7 @@ use support::rabbitmq::PrivateRabbitMq;
 
 use crate::scene::{ORDER, Scene, start_many};
 
-/// How long the server is away, and how long its connections are closed.
+/// How long the server is away.
 const TROUBLE: Duration = Duration::from_secs(20);
 
 fn some_faults() -> Faults {
@@ -25,10 +25,10 @@ async fn load_during(scene: &Scene, trouble: impl Future<Output = ()>) -> Vec<St
     let mut trouble = std::pin::pin!(trouble);
     let mut sagas = Vec::new();
     loop {
-        sagas.extend(start_many(scene, "order", 10).await);
+        sagas.extend(start_many(scene, "order", 5).await);
         tokio::select! {
             () = &mut trouble => return sagas,
-            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            () = tokio::time::sleep(Duration::from_millis(250)) => {}
         }
     }
 }
@@ -54,15 +54,14 @@ async fn rabbitmq_stopped_started_and_its_connections_closed_under_load() {
         std::thread::sleep(TROUBLE);
         rabbitmq.start();
         rabbitmq.close_connections(Duration::from_secs(1), 20);
+        std::thread::sleep(TROUBLE);
         let _gone = tell.send(());
         rabbitmq
     });
-    let begun = Instant::now();
     let sagas = load_during(&scene, async {
         told.await.expect("the trouble");
     })
     .await;
-    assert!(begun.elapsed() >= 2 * TROUBLE - Duration::from_secs(1));
     scene.nothing_is_wrong(&sagas).await;
     served.stop().await;
     let rabbitmq = trouble.join().expect("the trouble");
