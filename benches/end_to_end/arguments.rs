@@ -26,6 +26,10 @@ pub(crate) struct Arguments {
     /// Measures each database twice in turns: without guards, counts and traces, and with them all.
     #[arg(long)]
     pub(crate) off_and_on: bool,
+    /// Measures each database twice in turns: with participants over HTTP, and with the same ones
+    /// over RabbitMQ, at amqp://… .
+    #[arg(long, conflicts_with = "off_and_on")]
+    pub(crate) rabbitmq: Option<String>,
     /// How many sagas run alone, one after another, on PostgreSQL; 0 leaves that out.
     #[arg(long, default_value_t = 2_000)]
     lone: usize,
@@ -48,6 +52,9 @@ pub(crate) struct Arguments {
     /// Where the role `proxy` finds the participants.
     #[arg(long, hide = true, default_value = "")]
     pub(crate) participants: String,
+    /// What the bench's exchanges and queues begin with.
+    #[arg(long, hide = true, default_value = "")]
+    pub(crate) prefix: String,
     /// Said by `cargo bench`, and not by `cargo test`.
     #[arg(long, hide = true)]
     pub(crate) bench: bool,
@@ -97,7 +104,9 @@ impl Arguments {
 
     /// What each database is measured with.
     pub(crate) fn trims(&self) -> &'static [Trim] {
-        if self.off_and_on {
+        if self.rabbitmq.is_some() {
+            &[Trim::Shipped, Trim::RabbitMq]
+        } else if self.off_and_on {
             &[Trim::Off, Trim::On]
         } else {
             &[Trim::Shipped]
@@ -121,6 +130,8 @@ pub(crate) enum Trim {
     Shipped,
     /// Without guards, counts and traces.
     Off,
+    /// As it ships, with participants over RabbitMQ.
+    RabbitMq,
     /// With every guard, none of which holds anything back; it counts, and traces every saga.
     On,
 }
@@ -139,6 +150,9 @@ impl Kind {
     pub(crate) fn titled(self, trim: Trim) -> &'static str {
         match (self, trim) {
             (kind, Trim::Shipped) => kind.name(),
+            (Self::Sqlite, Trim::RabbitMq) => "SQLite, RabbitMQ",
+            (Self::Postgres, Trim::RabbitMq) => "PostgreSQL, RabbitMQ",
+            (Self::Mariadb, Trim::RabbitMq) => "MariaDB, RabbitMQ",
             (Self::Sqlite, Trim::Off) => "SQLite, all off",
             (Self::Sqlite, Trim::On) => "SQLite, all on",
             (Self::Postgres, Trim::Off) => "PostgreSQL, all off",

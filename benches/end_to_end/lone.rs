@@ -137,12 +137,12 @@ async fn cost(order: &Order, client: &Client, database: &Watched) -> Result<()> 
     };
     report::line(&format!(
         "  {COUNTED} sagas of n = {STEPS} steps, each alone: {:.3} commits a saga (n + 1 = {}), \
-         {:.3} row writes a saga (n + 6 = {}, audit included); an idle coordinator makes {:.2} \
+         {:.3} row writes a saga (n + 5 = {}, audit included); an idle coordinator makes {:.2} \
          commits/s and {:.2} row writes/s, taken off",
         own.commits / count(COUNTED),
         STEPS + 1,
         own.row_writes / count(COUNTED),
-        STEPS + 6,
+        STEPS + 5,
         idle.commits / idle_for.as_secs_f64(),
         idle.row_writes / idle_for.as_secs_f64(),
     ));

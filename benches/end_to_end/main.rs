@@ -6,6 +6,7 @@
 //! participants and the proxy are this binary again, in another role; the coordinator is `amends`.
 
 mod arguments;
+mod broker;
 mod client;
 mod database;
 mod definitions;
@@ -23,6 +24,7 @@ use anyhow::{Result, bail};
 use clap::Parser as _;
 
 use arguments::{Arguments, Kind, Role};
+use broker::Broker;
 use process::RoleProcess;
 
 fn main() -> Result<()> {
@@ -37,7 +39,7 @@ fn main() -> Result<()> {
             .build()
     };
     match arguments.role {
-        Some(Role::Participants) => runtime()?.block_on(participants::serve()),
+        Some(Role::Participants) => runtime()?.block_on(participants::serve(&arguments)),
         Some(Role::Collector) => runtime()?.block_on(participants::collect()),
         Some(Role::Proxy) => proxy::serve(&arguments.participants),
         None => runtime()?.block_on(async {
@@ -55,9 +57,14 @@ fn main() -> Result<()> {
 }
 
 async fn measure(arguments: &Arguments) -> Result<()> {
-    let participants = RoleProcess::start(Role::Participants, "")?;
+    let broker = Broker::of(arguments);
+    let told = broker.as_ref().map_or(Vec::new(), Broker::told);
+    let participants = RoleProcess::start_with(Role::Participants, &told)?;
     if arguments.rounds() > 0 {
-        throughput::run(arguments, &participants).await?;
+        throughput::run(arguments, &participants, broker.as_ref()).await?;
+    }
+    if let Some(broker) = &broker {
+        broker.clean_up().await?;
     }
     if arguments.lone() > 0 && arguments.databases.contains(&Kind::Postgres) {
         lone::run(arguments, &participants).await?;

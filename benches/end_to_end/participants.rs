@@ -4,6 +4,8 @@
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
 
+use amends::message::{Command, ReplyOutcome};
+use amends::saga::StepError;
 use anyhow::Result;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -15,6 +17,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
+use crate::arguments::Arguments;
+use crate::broker::Broker;
 use crate::process;
 
 /// The call that is refused.
@@ -23,9 +27,21 @@ pub(crate) const REFUSED: &str = "refuse";
 pub(crate) const ANSWER: &str = r#"{"reference":"r-1","accepted":true}"#;
 const REFUSAL: &str = r#"{"code":"no_capacity","title":"No carrier takes it today"}"#;
 
-/// Serves until the bench has ended.
-pub(crate) async fn serve() -> Result<()> {
+/// Serves until the bench has ended: over HTTP, and where it is wanted over RabbitMQ.
+pub(crate) async fn serve(arguments: &Arguments) -> Result<()> {
+    let tasks = TaskTracker::new();
+    if let Some(broker) = Broker::of(arguments) {
+        broker.serve(&tasks, |command| async move { Ok(replied(&command)) });
+    }
     listen(answer).await
+}
+
+/// What a command is answered: the same as over HTTP.
+fn replied(command: &Command) -> ReplyOutcome {
+    if command.name == REFUSED {
+        return ReplyOutcome::Refused(StepError::new("no_capacity", "No carrier takes it today"));
+    }
+    ReplyOutcome::Succeeded(serde_json::from_str(ANSWER).unwrap_or_default())
 }
 
 /// The role `collector`: takes in whatever it is sent, until the bench has ended.

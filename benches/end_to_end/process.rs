@@ -22,13 +22,19 @@ pub(crate) struct RoleProcess {
 impl RoleProcess {
     /// Starts it and waits until it listens.
     pub(crate) fn start(role: Role, participants: &str) -> Result<Self> {
+        Self::start_with(role, &["--participants", participants])
+    }
+
+    /// The same, with these arguments.
+    pub(crate) fn start_with(role: Role, arguments: &[&str]) -> Result<Self> {
         let name = match role {
             Role::Participants => "participants",
             Role::Proxy => "proxy",
             Role::Collector => "collector",
         };
         let child = Command::new(std::env::current_exe()?)
-            .args(["--bench", "--role", name, "--participants", participants])
+            .args(["--bench", "--role", name])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;

@@ -61,20 +61,23 @@ pub(crate) fn throughput(
     line("both:");
     row("  refused over completed, a call", &per_call);
     if arguments.off_and_on {
-        on_over_off(databases)?;
+        second_over_first("ON OVER OFF", databases)?;
+    }
+    if arguments.rabbitmq.is_some() {
+        second_over_first("RABBITMQ OVER HTTP", databases)?;
     }
     let payloads = definitions::input().to_string().len() + STEPS * participants::ANSWER.len();
     line(&format!(
         "Of the bytes stored, {payloads} a completed saga are its payloads (its input and {STEPS} \
-         answers). For n = {STEPS}: n + 1 = {} commits, n + 6 = {} row writes, audit included.",
+         answers). For n = {STEPS}: n + 1 = {} commits, n + 5 = {} row writes, audit included.",
         STEPS + 1,
-        STEPS + 6,
+        STEPS + 5,
     ));
     Ok(())
 }
 
-/// Prints what guards, counts and traces cost: each database's two columns stand beside each other.
-fn on_over_off(databases: &[Series]) -> Result<()> {
+/// Prints how the second of each database's two columns compares with the first.
+fn second_over_first(what: &str, databases: &[Series]) -> Result<()> {
     for (title, variant) in [
         ("completed", Variant::Completed),
         ("refused", Variant::Refused),
@@ -86,7 +89,7 @@ fn on_over_off(databases: &[Series]) -> Result<()> {
                 cells.push(ratio(series.of(variant), off.of(variant), 1.0)?);
             }
         }
-        row(&format!("  ON OVER OFF, {title}"), &cells);
+        row(&format!("  {what}, {title}"), &cells);
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use support::coordinator::{Coordinator, Settings};
 
 use crate::arguments::{Arguments, Kind, Role, Trim};
+use crate::broker::Broker;
 use crate::client::client;
 use crate::database::Watched;
 use crate::definitions::{self, PARTICIPANTS, Variant};
@@ -70,7 +71,11 @@ impl Series {
 }
 
 /// Measures everything, and prints it.
-pub(crate) async fn run(arguments: &Arguments, participants: &RoleProcess) -> Result<()> {
+pub(crate) async fn run(
+    arguments: &Arguments,
+    participants: &RoleProcess,
+    broker: Option<&Broker>,
+) -> Result<()> {
     let mut ceiling = Series::new("bare proxy");
     let mut databases: Vec<(Kind, Trim, Series)> = arguments
         .databases
@@ -82,6 +87,7 @@ pub(crate) async fn run(arguments: &Arguments, participants: &RoleProcess) -> Re
     let others = Others {
         participants,
         collector: &collector,
+        broker,
     };
     for round in 1..=arguments.rounds() {
         report::progress(&format!("round {round}: the bare proxy"));
@@ -99,6 +105,7 @@ pub(crate) async fn run(arguments: &Arguments, participants: &RoleProcess) -> Re
 struct Others<'a> {
     participants: &'a RoleProcess,
     collector: &'a RoleProcess,
+    broker: Option<&'a Broker>,
 }
 
 /// Guards that are asked at every call and hold nothing back.
@@ -115,7 +122,7 @@ const GUARDS: [(&str, &str); 7] = [
 /// What is added to a coordinator as it ships.
 fn trimmed(settings: Settings, trim: Trim, collector: &str) -> Settings {
     match trim {
-        Trim::Shipped => return settings,
+        Trim::Shipped | Trim::RabbitMq => return settings,
         Trim::Off => return settings.variable("AMENDS_BENCH_METRICS", "off"),
         Trim::On => {}
     }
@@ -129,10 +136,15 @@ fn trimmed(settings: Settings, trim: Trim, collector: &str) -> Settings {
 
 /// A coordinator as it is shipped, with the bench's definitions and participants.
 pub(crate) fn settings(database: &str, directory: &tempfile::TempDir, url: &str) -> Settings {
-    let settings = Settings::new(env!("CARGO_BIN_EXE_amends"), database, directory.path());
+    let settings = bare(database, directory);
     PARTICIPANTS
         .iter()
         .fold(settings, |settings, name| settings.participant(name, url))
+}
+
+/// One that knows no participant.
+fn bare(database: &str, directory: &tempfile::TempDir) -> Settings {
+    Settings::new(env!("CARGO_BIN_EXE_amends"), database, directory.path())
 }
 
 async fn of_proxy(arguments: &Arguments, participants: &RoleProcess) -> Result<[Figures; 2]> {
@@ -161,7 +173,10 @@ async fn of_coordinator(
 ) -> Result<[Figures; 2]> {
     let database = Watched::fresh(kind, arguments).await?;
     let directory = definitions::directory()?;
-    let settings = settings(database.url(), &directory, others.participants.url());
+    let settings = match others.broker.filter(|_| trim == Trim::RabbitMq) {
+        Some(broker) => broker.configure(bare(database.url(), &directory)),
+        None => settings(database.url(), &directory, others.participants.url()),
+    };
     let settings = trimmed(settings, trim, others.collector.url());
     let coordinator = Coordinator::start(settings).await;
     let process = coordinator.process_id();
