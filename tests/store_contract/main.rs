@@ -14,6 +14,7 @@ mod audit;
 mod audit_lists;
 mod bed;
 mod dead_letters;
+mod inbox;
 mod journal;
 mod leases;
 mod lists;

@@ -22,6 +22,9 @@ use crate::saga::id::{SagaId, Timestamp};
 use crate::store::dialect::{column, signed};
 use crate::store::{AuditRecord, Backend, StoreError, audit};
 
+/// How many numbers the statements leave out, the second one, the third two, and so on.
+const COUNTED_BY_SQLX: usize = 1 + 2 + 3 + 4;
+
 static TRANSACTION: LazyLock<String> = LazyLock::new(|| {
     let fence = "EXISTS (SELECT 1 FROM replicas WHERE id = ?1 AND epoch = ?2)";
     let columns = |count: usize| {
@@ -78,8 +81,9 @@ pub(super) async fn commit(
         .map(|(record, saga)| told(record, *saga))
         .collect();
     // sqlx counts a number that a statement leaves out as a parameter of its own, taken from the
-    // values in turn; what every statement uses comes first, so that it never runs out of them.
-    let values: Vec<Value> = vec![
+    // values in turn, over all statements, and binds nothing more when it runs out of them: so there
+    // are as many as it counts.
+    let mut values: Vec<Value> = vec![
         replica.into(),
         epoch.into(),
         json(&events)?.into(),
@@ -88,6 +92,7 @@ pub(super) async fn commit(
         json(&told)?.into(),
         json(&rows.inbox)?.into(),
     ];
+    values.resize(COUNTED_BY_SQLX, Value::Int(None));
     let statement = Backend::Sqlite.statement(&TRANSACTION, values);
     // How many rows were changed says nothing: SQLite's count of a BEGIN is the last statement's.
     let told = match on.query_all(statement).await {
