@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use super::advance::Whence;
 use super::inbox::Letter;
 use super::inputs::Unsubmitted;
+use super::start::DATABASE_PATIENCE;
 use super::tenure::Tenure;
 use super::{CommandError, Engine, clock};
 use crate::definition::StepIndex;
@@ -59,21 +62,36 @@ impl Engine {
         if self.is_draining() {
             return Err(CommandError::Draining);
         }
-        let owner = self.parts.tenure();
-        if let Some(tenure) = owner {
-            if !self.parts.database_answers(&tenure) {
-                return Err(CommandError::DatabaseUnavailable);
+        let patient = tokio::time::timeout(DATABASE_PATIENCE, async {
+            if let Some(tenure) = self.parts.tenure() {
+                if !self.parts.database_answers(&tenure) {
+                    return Err(CommandError::DatabaseUnavailable);
+                }
+                match tenure.reply_apart(reply.clone()).await {
+                    Err(CommandError::NotReady) => {}
+                    told => return told,
+                }
             }
-            match tenure.reply(&reply, Whence::default()).await {
-                Err(CommandError::NotReady) => {}
-                told => return told,
-            }
-        }
-        self.parts.leave_reply(&reply).await
+            self.parts.leave_reply(&reply).await
+        });
+        let told = patient.await;
+        told.unwrap_or(Err(CommandError::DatabaseUnavailable))
     }
 }
 
 impl Tenure {
+    /// The same on a task of its own: whoever brings it may go away at any moment, and what follows
+    /// from it has to be sent all the same.
+    async fn reply_apart(self: &Arc<Self>, reply: Reply) -> Result<Taken, CommandError> {
+        let (tell, told) = oneshot::channel();
+        let tenure = Arc::clone(self);
+        self.spawn_for(reply.saga, async move {
+            // Whoever asked may have gone.
+            let _gone = tell.send(tenure.reply(&reply, Whence::default()).await);
+        });
+        told.await.unwrap_or(Err(CommandError::NotReady))
+    }
+
     /// Takes a reply in for a saga that this replica owns.
     pub(super) async fn reply(
         self: &Arc<Self>,
