@@ -1,8 +1,11 @@
 //! The callback: a participant that only accepted a call (`reply: async`) tells what came of it.
 
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -22,6 +25,7 @@ use crate::engine::callbacks::Granted;
 use crate::engine::replies::Taken;
 use crate::engine::{CommandError, clock};
 use crate::message::{Reply, ReplyOutcome};
+use crate::saga::SagaId;
 
 /// The phases as words.
 pub(super) const PHASES: &[(&str, Phase)] = &[
@@ -54,28 +58,24 @@ pub(super) const OUTCOMES: &[(&str, &str)] = &[
 pub(super) async fn reply(
     _: Anyone,
     app: Data<App>,
-    request: HttpRequest,
+    call: Called,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
-    let id = saga_id(&request)?;
-    let step = request.match_info().get("step").unwrap_or("").to_owned();
-    let parameters = Parameters::of(request.query_string(), &["token"])?;
-    let token = parameters.text("token")?.unwrap_or_default();
-    let bad_token = || ApiError::new(ErrorCode::BadToken);
-    let callbacks = app.engine.callbacks().ok_or_else(bad_token)?;
-    let granted = callbacks
-        .check(&token, id, &step, clock::now())
-        .map_err(|_bad| bad_token())?;
+    let Called {
+        saga,
+        step,
+        granted,
+    } = call;
     let value = body.json()?;
     let seen_as = reply_id(&value, granted);
     let (phase, outcome, retries) = read_reply(value).map_err(ApiError::input_invalid)?;
     if phase.is_some_and(|phase| phase != granted.phase) {
-        return Err(bad_token());
+        return Err(ApiError::new(ErrorCode::BadToken));
     }
     let reply = Reply {
         id: seen_as(retries),
         source: "callback".to_owned(),
-        saga: id,
+        saga,
         step,
         phase: granted.phase,
         outcome,
@@ -85,6 +85,42 @@ pub(super) async fn reply(
         Taken::Accepted | Taken::Duplicate => Ok(HttpResponse::new(StatusCode::ACCEPTED)),
         Taken::Late => Err(ApiError::new(ErrorCode::NotWaiting)),
         Taken::Stray => Err(CommandError::StepNotFound(named).into()),
+    }
+}
+
+/// A call that its token lets answer. It stands before the body among the arguments: of whoever has no
+/// token no body is read.
+pub(super) struct Called {
+    saga: SagaId,
+    step: String,
+    granted: Granted,
+}
+
+impl Called {
+    fn of(request: &HttpRequest) -> Result<Self, ApiError> {
+        let saga = saga_id(request)?;
+        let step = request.match_info().get("step").unwrap_or("").to_owned();
+        let parameters = Parameters::of(request.query_string(), &["token"])?;
+        let token = parameters.text("token")?.unwrap_or_default();
+        let app = request.app_data::<Data<App>>();
+        let callbacks = app.and_then(|app| app.engine.callbacks());
+        let granted = callbacks
+            .and_then(|callbacks| callbacks.check(&token, saga, &step, clock::now()).ok())
+            .ok_or_else(|| ApiError::new(ErrorCode::BadToken))?;
+        Ok(Self {
+            saga,
+            step,
+            granted,
+        })
+    }
+}
+
+impl FromRequest for Called {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Self::of(request))
     }
 }
 

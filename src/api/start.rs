@@ -67,9 +67,12 @@ pub(super) async fn start(
 ) -> Result<HttpResponse, ApiError> {
     let key = headers::idempotency_key(&request)?;
     let wait = headers::wait(request.headers())?;
-    app.engine
-        .takes_starts()
-        .map_err(|error| ApiError::of_start(error, ""))?;
+    // One with a key may be the same again, which is answered whatever there is to do.
+    if key.is_none() {
+        app.engine
+            .takes_starts()
+            .map_err(|error| ApiError::of_start(error, ""))?;
+    }
     let value = body.json()?;
     // Whoever waits for the saga's end does not hold its place among the bodies meanwhile.
     drop(body);

@@ -75,12 +75,18 @@ impl Coordinator {
             traces: traces.clone(),
             callbacks,
         };
-        let engine = lifecycle.launched(Engine::launch(parts)).clone();
+        // What may fail comes before the engine takes a lease, which others would have to wait out.
         let (tasks, end) = (TaskTracker::new(), CancellationToken::new());
+        let gate = Gate::launch(&config.auth, &store, &tasks, &end).await?;
+        let tls = config.server.tls.as_ref();
+        let tls = tls
+            .map(|tls| server_config(tls, &tasks, &end))
+            .transpose()?;
+        let engine = lifecycle.launched(Engine::launch(parts)).clone();
         let app = App {
             engine: engine.clone(),
             store: store.clone(),
-            gate: Gate::launch(&config.auth, &store, &tasks, &end).await?,
+            gate,
             surroundings: config.surroundings(),
             body_max_bytes: config.server.body_max_bytes,
             metrics,
@@ -89,10 +95,6 @@ impl Coordinator {
         // was measured to serve more than two, which wake each other.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = cores.div_ceil(2);
-        let tls = config.server.tls.as_ref();
-        let tls = tls
-            .map(|tls| server_config(tls, &tasks, &end))
-            .transpose()?;
         let server = api::serve(app, listener, tls, workers)
             .map_err(|source| CliError::io("the API cannot be served", source))?;
         let api = run(server, &tasks);

@@ -297,11 +297,11 @@ fn keys_at(
     path: &str,
     read: fn(&[u8]) -> Result<VerificationKeys, KeyError>,
 ) -> Result<PathBuf, String> {
-    let bytes =
-        std::fs::read(path).map_err(|error| format!("the file {path} cannot be read: {error}"))?;
+    let bytes = std::fs::read(path)
+        .map_err(|error| format!("names a file that cannot be read: {error}"))?;
     read(&bytes)
         .map(|_| path.into())
-        .map_err(|error| format!("the file {path} {error}"))
+        .map_err(|error| format!("names a file that {error}"))
 }
 
 /// Some issuers serve their keys at an address with a query.

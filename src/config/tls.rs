@@ -91,5 +91,6 @@ fn authorities_at(path: &str) -> Result<PathBuf, String> {
 pub(super) fn key_at(path: &str) -> Result<PathBuf, String> {
     PrivateKeyDer::from_pem_file(path)
         .map(|_| path.into())
-        .map_err(|error| format!("the file {path} holds no private key that can be read: {error}"))
+        // Not the path: a key that is put in its place by mistake is not to be printed.
+        .map_err(|error| format!("names a file with no private key that can be read: {error}"))
 }

@@ -137,15 +137,7 @@ impl Problem {
 
     fn message(&self) -> Option<String> {
         let text = self.text("detail").or_else(|| self.text("title"))?;
-        // Not every database takes a NUL in a text.
-        let kept = text.chars().map(|c| {
-            if c == '\0' {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                c
-            }
-        });
-        Some(kept.take(MESSAGE_MAX_CHARS).collect())
+        Some(text.chars().take(MESSAGE_MAX_CHARS).collect())
     }
 
     fn text(&self, member: &str) -> Option<&str> {

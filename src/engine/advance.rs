@@ -288,6 +288,8 @@ impl Tenure {
         if state.durable.seq != state.saga.seq || state.left {
             return;
         }
+        // Those whose clients hung up wait for nothing.
+        state.waiters.retain(|waiter| !waiter.is_closed());
         let saga = &state.saga;
         let horizon = clock::now().plus_ms(HORIZON_MS);
         // What a guard holds back is woken by `recall`.

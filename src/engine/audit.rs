@@ -158,8 +158,21 @@ impl Told<'_> {
 
     /// A step that a participant has undone, unlike one of which there was nothing to undo.
     fn compensated(&self, step: StepIndex) -> Option<AuditRecord> {
-        let StepState::Compensating(action) = self.before.step_state(step) else {
-            return None;
+        let action = match self.before.step_state(step) {
+            // A reply may come while the next try is due, or a guard holds it back.
+            StepState::Compensating(action)
+            | StepState::CompensationRetrying(action, _)
+            | StepState::CompensationHeld(action, ..) => action,
+            StepState::Pending
+            | StepState::Running
+            | StepState::Retrying(_)
+            | StepState::Held(..)
+            | StepState::AwaitingSignal(_)
+            | StepState::AwaitingTime(_)
+            | StepState::Ended(_)
+            | StepState::Skipped
+            | StepState::Compensated(_)
+            | StepState::CompensationFailed(_) => return None,
         };
         let attempt = self.after.steps.get(step.offset());
         let attempt = attempt.map_or(1, |record| record.compensation_attempts);

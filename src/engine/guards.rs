@@ -295,7 +295,14 @@ impl Tenure {
         loop {
             tokio::select! {
                 changed = available.changed() => if changed.is_err() { return },
-                () = self.ended.cancelled() => return,
+                () = self.ended.cancelled() => {
+                    // The next tenure's journal begins as one that answers: it would never tell that
+                    // the database is back.
+                    if !*available.borrow() {
+                        self.approach_slowly(Some(Instant::now()));
+                    }
+                    return;
+                }
             }
             let back = *available.borrow_and_update();
             self.approach_slowly(back.then(Instant::now));

@@ -94,10 +94,10 @@ impl Engine {
                 told = waiting => told.ok(),
                 () = tokio::time::sleep_until(deadline) => None,
                 () = self.parts.stopping.draining.cancelled() => None,
+                () = tenure.ended.cancelled() => None,
             };
             if settled.is_none() {
                 let mut state = entry.state.lock();
-                state.waiters.retain(|waiter| !waiter.is_closed());
                 tenure.keep_or_leave(&entry, &mut state);
             }
             return settled;

@@ -16,6 +16,9 @@ use crate::telemetry::metrics::{Broker, Receiving};
 
 /// Why a reply that answers nothing was kept.
 const STRAY: &str = "malformed: there is no such saga, or nothing is asked in such a step of it";
+/// Why a reply for a saga that was set aside was kept.
+const UNREADABLE: &str =
+    "journal_unreadable: its saga is set aside, because its journal cannot be read";
 /// How soon what could not be taken is tried again, at first and at most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
@@ -99,6 +102,11 @@ impl Tenure {
             // Its saga is another replica's.
             Err(CommandError::NotReady) if !self.ended.is_cancelled() => {
                 self.parts.leave_reply(&reply).await?
+            }
+            // Nothing will ever be done for that saga, and the reply is not to wait for it.
+            Err(CommandError::JournalUnreadable) => {
+                self.keep_reply(delivery, Some(UNREADABLE)).await?;
+                return Ok(Receiving::Malformed);
             }
             told => told?,
         };

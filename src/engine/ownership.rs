@@ -175,6 +175,9 @@ async fn look(tenure: &Arc<Tenure>, looked: &mut Looked) -> Result<(), StoreErro
 }
 
 fn failed(tenure: &Tenure, error: &StoreError) {
+    if !error.is_unavailable() {
+        return tracing::error!(%error, "a look at the database came to nothing; it is tried again");
+    }
     if tenure.parts.database_up.swap(false, Ordering::Relaxed) {
         tracing::warn!(%error, "the database does not answer; sagas wait until it does");
     }

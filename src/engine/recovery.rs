@@ -2,6 +2,7 @@
 //! near, and when somebody asks for a saga.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -11,7 +12,7 @@ use super::tenure::Tenure;
 use super::{CommandError, Parts, Snapshot, clock};
 use crate::saga::replay::{Transition, replay, started};
 use crate::saga::{Input, ReplayError, Rest, SagaId, Timestamp};
-use crate::store::{OwnedShard, StoreError, StoredSaga};
+use crate::store::{OwnedShard, Renewal, StoreError, StoredSaga};
 
 /// How many sagas are read at a time.
 const PAGE: u64 = 500;
@@ -159,7 +160,16 @@ impl Tenure {
     ) -> Result<usize, StoreError> {
         let mut after = lower.map(|time| (time, SagaId(uuid::Uuid::max())));
         let mut brought = 0;
+        let renew_every = Duration::from_millis(self.parts.settings.lease_ms / 3);
+        let mut renewed = Instant::now();
         loop {
+            // Many pages take longer than a lease lasts, and whoever holds it waits for this.
+            if renewed.elapsed() >= renew_every {
+                if self.lease.renew().await? == Renewal::Lost {
+                    return Err(StoreError::LeaseLost);
+                }
+                renewed = Instant::now();
+            }
             let page = self.parts.store.due(shards, upper, after, PAGE).await?;
             let Some((first, last)) = page.first().zip(page.last()) else {
                 self.backlog.read_up_to(None);
@@ -176,13 +186,17 @@ impl Tenure {
         self: &Arc<Self>,
         mut ids: Vec<SagaId>,
     ) -> Result<usize, StoreError> {
+        let absent = |id: &SagaId| !self.active.contains(*id) && !self.is_aside(*id);
+        if !ids.iter().any(absent) {
+            return Ok(0);
+        }
         let _loading = self.loading_any().await;
-        ids.retain(|id| !self.active.contains(*id) && !self.is_aside(*id));
+        ids.retain(absent);
         if ids.is_empty() {
             return Ok(0);
         }
         let mut brought = 0;
-        for stored in self.parts.store.load(&ids).await? {
+        for stored in self.load(&ids).await? {
             let (id, shard) = (stored.summary.id, stored.summary.shard);
             let (status, overdue) = (stored.summary.status, stored.summary.overdue);
             let definition = stored.summary.definition.clone();
@@ -196,8 +210,8 @@ impl Tenure {
                     self.resume(&entry);
                     brought += 1;
                 }
-                Err(Unreadable::Store(error)) => return Err(error),
-                Err(error @ (Unreadable::Replay(_) | Unreadable::NoDefinition { .. })) => {
+                Err(Unreadable::Store(error)) if error.is_unavailable() => return Err(error),
+                Err(error) => {
                     tracing::error!(saga_id = %id, %error, "the journal cannot be read; the saga is set aside as failed");
                     self.lease.set_aside(id, &error.to_string()).await?;
                     self.set_aside(id);
@@ -208,6 +222,28 @@ impl Tenure {
             }
         }
         Ok(brought)
+    }
+
+    /// Reads sagas. Where a row is damaged, the others are read one by one, and its saga is set aside.
+    async fn load(&self, ids: &[SagaId]) -> Result<Vec<StoredSaga>, StoreError> {
+        match self.parts.store.load(ids).await {
+            Err(StoreError::Unreadable { .. }) => {}
+            loaded => return loaded,
+        }
+        let mut loaded = Vec::with_capacity(ids.len());
+        for id in ids {
+            match self.parts.store.load(&[*id]).await {
+                Ok(one) => loaded.extend(one),
+                Err(error @ StoreError::Unreadable { .. }) => {
+                    tracing::error!(saga_id = %id, %error, "a row of the saga cannot be read; it is set aside as failed");
+                    self.lease.set_aside(*id, &error.to_string()).await?;
+                    self.set_aside(*id);
+                    self.count_out();
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(loaded)
     }
 
     /// Lets a saga that came into memory go on: its calls are sent again, its times are watched.

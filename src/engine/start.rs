@@ -33,7 +33,7 @@ impl Engine {
         };
         let owned = tenure.shard_for_start().ok_or(StartError::NotReady)?;
         if !tenure.admit() {
-            return Err(StartError::TooManySagas);
+            return self.seen_or(StartError::TooManySagas, &request).await;
         }
         let idempotency = request.idempotency.clone();
         let remote = request.actor.remote;
@@ -162,10 +162,11 @@ impl Engine {
             return Err(refusal);
         };
         match refusal {
-            StartError::DefinitionPaused { .. } | StartError::InputInvalid(_) => {}
+            StartError::DefinitionPaused { .. }
+            | StartError::InputInvalid(_)
+            | StartError::TooManySagas => {}
             StartError::DefinitionNotFound { .. }
             | StartError::KeyReused
-            | StartError::TooManySagas
             | StartError::NotReady
             | StartError::Draining
             | StartError::DatabaseUnavailable

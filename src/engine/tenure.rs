@@ -164,7 +164,13 @@ impl Tenure {
 
     /// Sets a saga aside until the next start: something about it is broken, and the rest goes on.
     pub(super) fn set_aside(&self, id: SagaId) {
+        let entry = self.active.get(id);
         self.active.remove(id);
+        // Its other strands end with their next input.
+        if let Some(mut state) = entry.as_ref().and_then(|entry| entry.state.try_lock()) {
+            state.left = true;
+            state.waiters.clear();
+        }
         self.aside.lock().insert(id);
     }
 

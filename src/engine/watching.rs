@@ -21,7 +21,7 @@ pub(super) struct Watchers {
     places: Arc<Semaphore>,
     /// How many sagas are followed, so that a commit of one that is not costs no more than a look.
     count: AtomicUsize,
-    sagas: Mutex<HashMap<SagaId, watch::Sender<()>>>,
+    sagas: Mutex<HashMap<SagaId, (watch::Sender<()>, usize)>>,
 }
 
 impl Default for Watchers {
@@ -40,14 +40,16 @@ impl Watchers {
         if self.count.load(Ordering::SeqCst) == 0 {
             return;
         }
-        if let Some(told) = self.sagas.lock().get(&id) {
+        if let Some((told, _)) = self.sagas.lock().get(&id) {
             told.send_replace(());
         }
     }
 
     fn enter(&self, id: SagaId) -> watch::Receiver<()> {
         let mut sagas = self.sagas.lock();
-        let told = sagas.entry(id).or_default().subscribe();
+        let (told, watching) = sagas.entry(id).or_default();
+        *watching += 1;
+        let told = told.subscribe();
         self.count.store(sagas.len(), Ordering::SeqCst);
         told
     }
@@ -55,11 +57,13 @@ impl Watchers {
     /// The last one out puts the light off.
     fn leave(&self, id: SagaId) {
         let mut sagas = self.sagas.lock();
-        if sagas
-            .get(&id)
-            .is_some_and(|told| told.receiver_count() <= 1)
-        {
-            sagas.remove(&id);
+        // Counted under the lock: how many receivers there are says nothing of two that leave at
+        // the same moment.
+        if let Some((_, watching)) = sagas.get_mut(&id) {
+            *watching = watching.saturating_sub(1);
+            if *watching == 0 {
+                sagas.remove(&id);
+            }
         }
         self.count.store(sagas.len(), Ordering::SeqCst);
     }
@@ -152,12 +156,12 @@ mod tests {
         );
 
         watchers.leave(one);
-        drop(first);
         watchers.tell(one);
         assert!(second.has_changed().unwrap(), "the other one stays");
         second.mark_unchanged();
+        // Both are still there, as when two leave at the same moment.
         watchers.leave(one);
-        drop(second);
+        drop((first, second));
         assert_eq!(watchers.sagas.lock().len(), 0);
         assert_eq!(watchers.count.load(Ordering::SeqCst), 0);
     }

@@ -35,12 +35,21 @@ pub struct StepError {
 }
 
 impl StepError {
-    /// An error with this code and sentence.
+    /// An error with this code and sentence. Not every database takes the character NUL in a text,
+    /// and what a participant or an input said may hold it: another stands for it.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
-            code: code.into(),
-            message: message.into(),
+            code: without_nul(code.into()),
+            message: without_nul(message.into()),
         }
+    }
+}
+
+fn without_nul(text: String) -> String {
+    if text.contains('\0') {
+        text.replace('\0', "\u{fffd}")
+    } else {
+        text
     }
 }
 
@@ -116,5 +125,17 @@ impl Status {
     #[must_use]
     pub fn is_settled(self) -> bool {
         self.is_finished() || self == Self::Failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_holds_what_every_database_takes() {
+        let error = StepError::new("co\0de", "no \0 such key");
+        assert_eq!(error.code, "co\u{fffd}de");
+        assert_eq!(error.message, "no \u{fffd} such key");
     }
 }
