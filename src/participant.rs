@@ -94,6 +94,44 @@
 //! # Ok(())
 //! # }
 //! ```
+//! The same service behind a queue of RabbitMQ, with the `handle` and the barrier of above:
+//! ```no_run
+//! use amends::config::BrokerUrl;
+//! use amends::participant::rabbitmq::{Settings, serve};
+//! use amends::participant::{Barrier, Command, HandlerError, ReplyOutcome};
+//! use sea_orm::{Database, DatabaseTransaction};
+//! use tokio_util::sync::CancellationToken;
+//!
+//! # async fn handle(
+//! #     _transaction: &DatabaseTransaction,
+//! #     command: &Command,
+//! # ) -> Result<ReplyOutcome, HandlerError> {
+//! #     Ok(ReplyOutcome::Succeeded(command.data()?))
+//! # }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let barrier = Barrier::new(Database::connect("postgres://localhost/payment").await?);
+//! barrier.create_table().await?;
+//! let settings = Settings {
+//!     url: BrokerUrl::parse("amqp://localhost")?,
+//!     queue: "payment.commands".to_owned(),
+//!     prefix: "amends".to_owned(),
+//!     declare: false,
+//!     prefetch: 16,
+//!     source: "/payment".to_owned(),
+//! };
+//! let stop = CancellationToken::new(); // cancelled when the service is to end
+//! let answer = move |command: Command| {
+//!     let barrier = barrier.clone();
+//!     async move {
+//!         let work = async |transaction: &DatabaseTransaction| handle(transaction, &command).await;
+//!         Ok(barrier.run(&command, work).await)
+//!     }
+//! };
+//! serve(settings, answer, stop).await?;
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod barrier;
 pub mod callback;

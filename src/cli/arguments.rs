@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::config::BrokerUrl;
 pub(super) use audit::Audit;
 pub(super) use dead_letters::{DeadLetters, DeadLettersCommand, ListDeadLetters};
 pub(super) use definitions::{Definitions, DefinitionsCommand, OneDefinition, Publish};
@@ -25,7 +26,8 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Show it: a coordinator, a database and participants in one process, and three orders.
-    #[command(after_help = "Example:\n    amends demo --exit")]
+    #[command(after_help = "Examples:\n    amends demo --exit\n    \
+        amends demo --rabbitmq amqp://guest:guest@localhost:5672")]
     Demo(Demo),
     /// Run the coordinator.
     #[command(after_help = "Example:\n    amends serve --config amends.yaml")]
@@ -174,6 +176,15 @@ pub(super) struct Demo {
     /// Only serve the demo's participants, here: for trying `amends serve` with them.
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "exit")]
     pub(super) participants: Option<SocketAddr>,
+    /// Reach the participants over this RabbitMQ. What is made there is named for this run alone,
+    /// and taken away at the end.
+    #[arg(
+        long,
+        value_name = "URL",
+        value_parser = BrokerUrl::parse,
+        conflicts_with = "participants"
+    )]
+    pub(super) rabbitmq: Option<BrokerUrl>,
 }
 
 #[derive(Args, Debug)]
@@ -444,6 +455,7 @@ mod tests {
             "demo",
             "demo --exit",
             "demo --participants 127.0.0.1:9000",
+            "demo --rabbitmq amqp://guest:guest@localhost:5672/%2f --exit",
             "serve --strict",
             "serve --config a.yaml --listen 127.0.0.1:0 --management 127.0.0.1:0 --print-config",
             "serve --database sqlite://x.db --sagas s",
@@ -493,6 +505,8 @@ mod tests {
             "nothing",
             "graph x --format pdf",
             "demo --exit --participants 127.0.0.1:1",
+            "demo --rabbitmq http://localhost",
+            "demo --rabbitmq amqp://localhost --participants 127.0.0.1:1",
         ];
         for line in lines {
             let words = std::iter::once("amends").chain(line.split(' '));

@@ -24,9 +24,15 @@ pub(super) const SAMPLES: &[(&str, &str)] = &[
     ),
 ];
 
-/// The participants that the samples name.
-pub(super) fn participants() -> BTreeSet<String> {
-    let definitions = SAMPLES
+/// What the demo runs over a broker: of the samples, what can be told in commands alone.
+pub(super) const IN_COMMANDS: &[(&str, &str)] = &[(
+    "order_fulfilment.yaml",
+    include_str!("demo/behind_queues/order_fulfilment.yaml"),
+)];
+
+/// The participants that these definitions name.
+pub(super) fn participants(samples: &[(&str, &str)]) -> BTreeSet<String> {
+    let definitions = samples
         .iter()
         .filter_map(|(_, source)| check(source, None).definition);
     let of = |definition: std::sync::Arc<crate::definition::Definition>| {
@@ -41,6 +47,32 @@ pub(super) fn participants() -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::definition::{Surroundings, TransportKind};
+
+    #[test]
+    fn those_in_commands_can_be_reached_over_a_broker_and_do_what_the_samples_do() {
+        for (file, source) in IN_COMMANDS {
+            let names = participants(IN_COMMANDS).into_iter();
+            let surroundings = Surroundings {
+                participants: names.map(|name| (name, TransportKind::RabbitMq)).collect(),
+                has_public_url: false,
+            };
+            let checked = check(source, Some(&surroundings));
+            assert_eq!(checked.problems, [], "{file}");
+            let (_, sample) = SAMPLES.iter().find(|(name, _)| name == file).unwrap();
+            let shape = |definition: &crate::definition::Definition| {
+                let steps = definition.steps.iter().map(|step| {
+                    let participant = step.action().map(|action| action.participant.clone());
+                    (step.id.to_string(), participant)
+                });
+                (definition.reference(), steps.collect::<Vec<_>>())
+            };
+            assert_eq!(
+                shape(&checked.definition.unwrap()),
+                shape(&check(sample, None).definition.unwrap())
+            );
+        }
+    }
 
     #[test]
     fn a_check_finds_nothing() {
@@ -66,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_participants_are_found() {
-        let names = participants();
+        let names = participants(SAMPLES);
         for name in ["inventory", "payment", "shipping"] {
             assert!(names.contains(name), "{name}");
         }

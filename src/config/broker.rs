@@ -60,11 +60,17 @@ impl BrokerUrl {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The URL for people: without the password.
+    #[must_use]
+    pub fn masked(&self) -> String {
+        masked(&self.0)
+    }
 }
 
 impl fmt::Debug for BrokerUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&masked(&self.0))
+        formatter.write_str(&self.masked())
     }
 }
 

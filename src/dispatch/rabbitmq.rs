@@ -10,6 +10,7 @@ pub(crate) mod properties;
 pub(crate) mod publisher;
 mod returns;
 pub(crate) mod settling;
+pub(crate) mod site;
 pub(crate) mod standing;
 pub(crate) mod topology;
 

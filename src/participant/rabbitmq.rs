@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Command;
 use crate::config::BrokerUrl;
 use crate::dispatch::broker::{Outgoing, Published};
 use crate::dispatch::rabbitmq::connection::Address;
@@ -20,7 +21,7 @@ use crate::dispatch::rabbitmq::publisher::Publisher;
 use crate::dispatch::rabbitmq::settling::{Ticket, Verdict};
 use crate::dispatch::rabbitmq::standing::{Part, Standing};
 use crate::dispatch::rabbitmq::topology::{Names, Topology, name};
-use crate::message::{Command, REPLY_TYPE, Reply, ReplyOutcome};
+use crate::message::{self, REPLY_TYPE, Reply, ReplyOutcome};
 
 /// How a participant takes commands.
 #[derive(Clone, Debug)]
@@ -155,7 +156,7 @@ impl<H> Answering<H> {
         H: Fn(Command) -> F,
         F: Future<Output = Result<ReplyOutcome, Unanswered>>,
     {
-        let command = match Command::read(&taken.delivery.data) {
+        let command = match message::Command::read(&taken.delivery.data) {
             Ok(command) => command,
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
@@ -166,7 +167,7 @@ impl<H> Answering<H> {
         let (id, key) = (command.id(), command.idempotency_key());
         let (saga, step, phase) = (command.saga, command.step.clone(), command.phase);
         let reply_to = command.reply_to.clone();
-        let outcome = match (self.handler)(command).await {
+        let outcome = match (self.handler)(Command::from(command)).await {
             Ok(outcome) => outcome,
             Err(Unanswered::Reject(error)) => {
                 tracing::warn!(command = id, error = &*error, "a command is rejected");

@@ -15,7 +15,9 @@ mod scene;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use amends::engine::clock;
 use amends::message::ReplyOutcome;
+use amends::participant::ReplyTo;
 use amends::saga::StepError;
 use serde_json::json;
 use support::eventually;
@@ -73,6 +75,7 @@ async fn a_command_says_what_it_is_about_and_its_trace_goes_on() {
             }
         }
     });
+    let begun = clock::now();
     let trace = "0af7651916cd43dd8448eb211c80319c";
     let body = json!({ "definition": "order", "input": { "n": 1 } });
     let api = scene.api();
@@ -90,7 +93,7 @@ async fn a_command_says_what_it_is_about_and_its_trace_goes_on() {
     for command in &seen {
         assert_eq!(command.saga.to_string(), id);
         assert_eq!(command.definition, "order/1");
-        assert_eq!(command.reply_to, scene.replies());
+        assert_eq!(command.reply_to, ReplyTo::Queue(scene.replies()));
         assert_eq!(command.attempt, 1);
         assert!(
             command
@@ -99,7 +102,7 @@ async fn a_command_says_what_it_is_about_and_its_trace_goes_on() {
                 .is_some_and(|own| own.contains(trace)),
             "{command:?}"
         );
-        assert!(command.deadline > command.time);
+        assert!(command.deadline > begun);
     }
     assert_eq!(
         seen[3].action_outcome.map(|outcome| outcome.as_str()),

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use amends::config::BrokerUrl;
 use amends::definition::request::Phase;
-use amends::message::{Command, ReplyOutcome};
+use amends::message::ReplyOutcome;
+use amends::participant::Command;
 use amends::participant::rabbitmq::{Settings as Serving, Unanswered, serve};
 use amends::saga::StepError;
 use futures_util::StreamExt as _;

@@ -7,6 +7,7 @@
 )]
 
 mod dead_letters;
+mod demo;
 mod help;
 mod operating;
 
@@ -453,26 +454,6 @@ fn the_configuration_in_force_is_shown_without_its_secrets() {
     ran.says(&["lease: \"3s\"", "http://pay", "max_body"]);
 }
 
-/// The first thing that a newcomer runs.
-#[test]
-fn the_demo_shows_three_orders() {
-    let ran = run(&["demo", "--exit"]).ends(0);
-    let orders: Vec<&str> = ran
-        .out
-        .lines()
-        .filter(|line| line.contains("completed in") || line.contains("compensated in"))
-        .collect();
-    assert_eq!(orders.len(), 3, "{}", ran.out);
-    for (order, words) in orders.iter().zip([
-        ["completed", "tracking"],
-        ["compensated", "card_declined"],
-        ["compensated", "timeout"],
-    ]) {
-        assert!(words.iter().all(|word| order.contains(word)), "{order}");
-    }
-    assert_eq!(ran.err, "");
-}
-
 #[test]
 fn what_is_used_wrongly_ends_with_two() {
     for wrong in [
@@ -490,6 +471,7 @@ fn what_is_used_wrongly_ends_with_two() {
         &["definitions", "publish", "/no/such/file"],
         &["definitions", "pause", "x", "--version", "none"],
         &["demo", "--exit", "--participants", "127.0.0.1:1"],
+        &["demo", "--exit", "--rabbitmq", "localhost"],
         &["serve", "--config", "/no/such/file"],
         &["serve", "--database", "oracle://x"],
     ] {

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use amends::config::BrokerUrl;
 use amends::definition::request::Phase;
-use amends::message::{Command, Reply, ReplyOutcome};
+use amends::message::{self, Reply, ReplyOutcome};
+use amends::participant::Command;
 use amends::participant::rabbitmq::{Settings, Unanswered, serve};
 use amends::saga::{StepError, Timestamp};
 use lapin::BasicProperties;
@@ -15,8 +16,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::bed::{Bed, PATIENCE, until_up, url};
 
-fn command(bed: &Bed, name: &str, attempt: u32) -> Command {
-    Command {
+fn command(bed: &Bed, name: &str, attempt: u32) -> message::Command {
+    message::Command {
         name: name.to_owned(),
         saga: "0198c7a0-0000-7000-8000-000000000001".parse().unwrap(),
         definition: "order/1".to_owned(),
@@ -41,7 +42,9 @@ struct NotNow;
 /// Answers by the command's name.
 async fn handle(command: Command, tries: Arc<AtomicU32>) -> Result<ReplyOutcome, Unanswered> {
     match command.name.as_str() {
-        "charge" => Ok(ReplyOutcome::Succeeded(command.data_value()?)),
+        "charge" => Ok(command
+            .data()
+            .map_or_else(|refused| refused, ReplyOutcome::Succeeded)),
         "refuse" => Ok(ReplyOutcome::Refused(StepError::new("no_money", ""))),
         "reject" => Err(Unanswered::Reject(Box::new(NotNow))),
         "panic" if tries.fetch_add(1, Ordering::SeqCst) == 0 => panic!("a bug"),

@@ -107,19 +107,21 @@ fn closing(saga: &SagaView, output: &Output) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::sample::SAMPLES;
+    use crate::cli::sample::{IN_COMMANDS, SAMPLES};
     use crate::definition::check;
 
     #[test]
     fn every_order_fits_the_samples_schema() {
-        let (_, source) = SAMPLES
-            .iter()
-            .find(|(name, _)| name.starts_with(DEFINITION))
-            .unwrap();
-        let definition = check(source, None).definition.unwrap();
-        for order in &ORDERS {
-            let input = &start(order)["input"];
-            assert_eq!(definition.input.as_ref().unwrap().problems(input), []);
+        for samples in [SAMPLES, IN_COMMANDS] {
+            let (_, source) = samples
+                .iter()
+                .find(|(name, _)| name.starts_with(DEFINITION))
+                .unwrap();
+            let definition = check(source, None).definition.unwrap();
+            for order in &ORDERS {
+                let input = &start(order)["input"];
+                assert_eq!(definition.input.as_ref().unwrap().problems(input), []);
+            }
         }
     }
 }

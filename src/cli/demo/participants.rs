@@ -22,6 +22,7 @@
 
 mod answers;
 mod ledger;
+pub(super) mod queues;
 #[cfg(test)]
 mod tests;
 
@@ -48,6 +49,8 @@ const BODY_MAX_BYTES: usize = 4 << 20;
 
 /// How long a silent participant holds a call whose caller does not hang up.
 const SILENCE: Duration = Duration::from_secs(600);
+/// What it says then: a code and a sentence.
+const SILENT: (&str, &str) = ("silent", "told to be silent");
 
 /// Participants that listen.
 #[derive(Debug)]
@@ -150,11 +153,8 @@ async fn take(
         Answer::Refused { code, detail } => problem(StatusCode::CONFLICT, code, detail),
         Answer::DoneInSilence => {
             tokio::time::sleep(SILENCE).await;
-            problem(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "silent",
-                "told to be silent",
-            )
+            let (code, detail) = SILENT;
+            problem(StatusCode::SERVICE_UNAVAILABLE, code, detail)
         }
     }
 }

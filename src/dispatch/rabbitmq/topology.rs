@@ -271,7 +271,8 @@ impl Topology {
     }
 }
 
-async fn open(connection: &Connection) -> Result<Channel, Trouble> {
+/// A channel on `connection`.
+pub(crate) async fn open(connection: &Connection) -> Result<Channel, Trouble> {
     connection
         .create_channel()
         .await
