@@ -6,6 +6,7 @@
 //! What is sent and answered is never logged.
 
 mod answer;
+mod back_off;
 pub mod broker;
 mod client;
 pub mod guards;
@@ -14,8 +15,10 @@ mod local;
 mod queue;
 pub mod rabbitmq;
 mod request;
+pub(crate) mod standing;
 #[cfg(test)]
 mod tests;
+pub(crate) mod ticket;
 mod tls;
 mod watched;
 

@@ -100,6 +100,7 @@ pub mod callback;
 mod command;
 pub mod http;
 pub mod rabbitmq;
+mod serving;
 
 pub use barrier::{Barrier, HandlerError};
 pub use callback::Callbacks;

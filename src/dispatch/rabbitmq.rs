@@ -9,8 +9,7 @@ pub(crate) mod consumer;
 pub(crate) mod properties;
 pub(crate) mod publisher;
 mod returns;
-pub(crate) mod settling;
-pub(crate) mod standing;
+mod settling;
 pub(crate) mod topology;
 
 use std::sync::Arc;
@@ -24,11 +23,11 @@ use self::connection::Address;
 use self::consumer::{Consumer, Source};
 use self::properties::{Message, death, raw};
 use self::publisher::Publisher;
-use self::settling::Ticket;
-use self::standing::{Part, Standing};
 use self::topology::{DELIVERIES_MAX, Names, Topology, dead_letters_of};
 use super::DispatchError;
 use super::broker::{Broker, BrokerHealth, BrokerKind, Delivery, Origin, Outgoing, Published};
+use super::standing::{Part, Standing};
+use super::ticket::Ticket;
 use crate::config;
 
 /// What begins the targets of what the client library logs. Some of it holds messages, and some
@@ -90,7 +89,7 @@ impl RabbitMq {
             },
         ];
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let standing = Arc::new(Standing::new());
+        let standing = Arc::new(Standing::new(BrokerKind::RabbitMq, Part::Publishing));
         let publisher = Publisher::start(
             address.clone(),
             topology,

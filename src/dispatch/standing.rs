@@ -1,11 +1,11 @@
-//! How messaging over RabbitMQ stands: what `health` answers, and what is logged when it changes.
+//! How messaging over one broker stands: what `health` answers, and what is logged when it changes.
 
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-use crate::dispatch::broker::{BrokerHealth, BrokerKind};
+use super::broker::{BrokerHealth, BrokerKind};
 
 /// What can be up or down by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +21,7 @@ pub(crate) enum Part {
 /// How every part stands. Share one.
 #[derive(Debug)]
 pub(crate) struct Standing {
+    broker: BrokerKind,
     parts: Mutex<Parts>,
     /// Whether exchanges and queues are as they should be, as far as we know.
     fits: watch::Sender<bool>,
@@ -39,11 +40,13 @@ struct Parts {
 }
 
 impl Standing {
-    pub(crate) fn new() -> Self {
+    /// Nothing is known yet; `first` is what is waited for before anything else.
+    pub(crate) fn new(broker: BrokerKind, first: Part) -> Self {
         let problem = "it was not reached yet".to_owned();
         Self {
+            broker,
             parts: Mutex::new(Parts {
-                problems: BTreeMap::from([(Part::Publishing, Some(problem.clone()))]),
+                problems: BTreeMap::from([(first, Some(problem.clone()))]),
                 blocked: None,
                 told: Some(problem),
             }),
@@ -104,7 +107,7 @@ impl Standing {
     pub(crate) fn health(&self) -> BrokerHealth {
         let problem = self.parts.lock().problem();
         BrokerHealth {
-            broker: BrokerKind::RabbitMq,
+            broker: self.broker,
             up: problem.is_none(),
             problem,
         }
@@ -117,9 +120,10 @@ impl Standing {
         if problem == parts.told {
             return;
         }
+        let broker = self.broker.as_str();
         match &problem {
-            Some(problem) => tracing::warn!(problem, "RabbitMQ: messaging is down"),
-            None => tracing::info!("RabbitMQ: messaging is up"),
+            Some(problem) => tracing::warn!(broker, problem, "messaging is down"),
+            None => tracing::info!(broker, "messaging is up"),
         }
         parts.told = problem;
     }
@@ -149,7 +153,7 @@ mod tests {
 
     #[test]
     fn it_is_up_when_every_wanted_part_is() {
-        let standing = Standing::new();
+        let standing = Standing::new(BrokerKind::RabbitMq, Part::Publishing);
         assert!(!standing.health().up);
         standing.up(Part::Publishing);
         assert!(standing.health().up);
