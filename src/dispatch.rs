@@ -15,6 +15,7 @@ mod local;
 mod queue;
 pub mod rabbitmq;
 mod request;
+pub mod sqs;
 pub(crate) mod standing;
 #[cfg(test)]
 mod tests;
@@ -274,6 +275,10 @@ impl Dispatcher {
         if let Some(settings) = means.rabbitmq {
             let queues = means.queues(BrokerKind::RabbitMq);
             let broker = rabbitmq::RabbitMq::launch(settings, &queues)?;
+            dispatcher.brokers.push(broker);
+        }
+        if let Some(settings) = means.sqs {
+            let broker = sqs::Sqs::launch(settings, means.queues(BrokerKind::Sqs))?;
             dispatcher.brokers.push(broker);
         }
         for (name, participant) in means.participants {

@@ -162,7 +162,7 @@ fn delivery(source: &Source, number: usize, brought: Lapin, ticket: Ticket) -> D
             let is_replies = number + 1 == source.queues.len();
             dead(queue, is_replies, &brought)
         }
-        Part::Consuming | Part::Publishing => Origin::Replies,
+        Part::Consuming | Part::Publishing | Part::Queues | Part::Queue(_) => Origin::Replies,
     };
     Delivery {
         broker: BrokerKind::RabbitMq,

@@ -10,12 +10,16 @@ use super::broker::{BrokerHealth, BrokerKind};
 /// What can be up or down by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
+    /// Queues are as they should be, where that is seen to apart from publishing.
+    Queues,
     /// Exchanges and queues are there, and messages are taken.
     Publishing,
     /// What the first consumer consumes: replies.
     Consuming,
     /// Dead letters are brought.
     DeadLetters,
+    /// What lies in one queue is brought, where every queue is asked by itself: its number.
+    Queue(usize),
 }
 
 /// How every part stands. Share one.

@@ -1,0 +1,32 @@
+//! SQS as a broker, against an emulator (participants.md, "SQS" and "Dead letters").
+//!
+//! `AMENDS_TEST_SQS` says where the emulator is, else every test starts one of its own; every test has
+//! names of its own on it, and what takes a server down is done to one of the test's own.
+//!
+//! The emulator is `moto_server`. It carries batches, long polls, visibility, redrive, FIFO groups and
+//! deduplication. What it does not carry is not tested here:
+//! - permissions: it lets everybody do everything, so "not permitted" is told apart by its codes in
+//!   unit tests only;
+//! - throttling and the failure of single entries of a batch, likewise;
+//! - deduplication of a message that was deleted, and its end after five minutes: it looks at what
+//!   lies in the queue;
+//! - messages that it brings out of order or twice by itself, as SQS may;
+//! - `DeadLetterQueueSourceArn`; and a dead letter's count of deliveries going back to nothing: it goes
+//!   on from the count in its queue;
+//! - a poll whose caller has hung up: it goes on for up to 20 s, and what it brings then is hidden until
+//!   its time is up. So where a test consumes, stops and consumes again, it waits that long.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test may"
+)]
+
+mod bed;
+mod bringing;
+mod losing;
+mod publishing;
+mod serving;
+mod topology;
