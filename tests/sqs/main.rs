@@ -10,7 +10,8 @@
 //! - throttling and the failure of single entries of a batch, likewise;
 //! - deduplication of a message that was deleted, and its end after five minutes: it looks at what
 //!   lies in the queue;
-//! - messages that it brings out of order or twice by itself, as SQS may;
+//! - messages that come out of order, or twice, by themselves, as with SQS they may (emulator.py sees to it
+//!   that the emulator does not);
 //! - `DeadLetterQueueSourceArn`; and a dead letter's count of deliveries going back to nothing: it goes
 //!   on from the count in its queue;
 //! - a poll whose caller has hung up: it goes on for up to 20 s, and what it brings then is hidden until

@@ -82,12 +82,13 @@ impl PrivateMoto {
             .open(self.log())
             .expect("a file");
         let mut running = Command::new(program())
+            .arg(root().join("tests/sqs/emulator.py"))
             .args(["-H", "127.0.0.1", "-p", &self.port.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .expect("moto_server; tests/run installs it");
+            .expect("a Python with moto; tests/run installs it");
         let begun = Instant::now();
         while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             let ended = running.try_wait().expect("a process of ours");
@@ -144,11 +145,13 @@ impl Drop for PrivateMoto {
     }
 }
 
+/// The Python that it is installed for.
 fn program() -> PathBuf {
     let named = std::env::var_os("AMENDS_TEST_MOTO").map(PathBuf::from);
-    named.unwrap_or_else(|| {
-        // This crate lies in tests/support.
-        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-        PathBuf::from(root).join("target/moto/bin/moto_server")
-    })
+    named.unwrap_or_else(|| root().join("target/moto/bin/python"))
+}
+
+/// This crate lies in tests/support.
+fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
