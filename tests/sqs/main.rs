@@ -4,16 +4,15 @@
 //! names of its own on it, and what takes a server down is done to one of the test's own.
 //!
 //! The emulator is `moto_server`. It carries batches, long polls, visibility, redrive, FIFO groups and
-//! deduplication. What it does not carry is not tested here:
-//! - permissions: it lets everybody do everything, so "not permitted" is told apart by its codes in
-//!   unit tests only;
-//! - throttling and the failure of single entries of a batch, likewise;
-//! - deduplication of a message that was deleted, and its end after five minutes: it looks at what
+//! deduplication. What it does not carry:
+//! - permissions, throttling, servers that are not well, the failure of single entries of a batch: a
+//!   server by script answers so in `answers`;
+//! - not tested: deduplication of a message that was deleted, and its end after five minutes: it looks at what
 //!   lies in the queue;
-//! - messages that come out of order, or twice, by themselves, as with SQS they may (emulator.py sees to it
+//! - not tested: messages that come out of order, or twice, by themselves, as with SQS they may (emulator.py sees to it
 //!   that the emulator does not);
-//! - `DeadLetterQueueSourceArn`; and a dead letter's count of deliveries going back to nothing: it goes
-//!   on from the count in its queue;
+//! - `DeadLetterQueueSourceArn`; and a dead letter's count of deliveries that begins anew: it goes on from
+//!   the count in its queue (`answers` has the other);
 //! - a poll whose caller has hung up: it goes on for up to 20 s, and what it brings then is hidden until
 //!   its time is up. So where a test consumes, stops and consumes again, it waits that long.
 #![expect(
@@ -25,6 +24,7 @@
     reason = "a test may"
 )]
 
+mod answers;
 mod bed;
 mod bringing;
 mod losing;
