@@ -42,7 +42,7 @@ pub struct Settings {
     /// coordinator makes them; else they are waited for.
     pub declare: bool,
     /// How many commands may be under way at a time; at least ten, which is what SQS may bring at
-    /// once.
+    /// once. More are asked for when there is room for five.
     pub in_hand_max: usize,
     /// Who replies, a URI reference like `/payment`.
     pub source: String,

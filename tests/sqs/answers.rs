@@ -125,8 +125,9 @@ async fn each_of_a_batch_is_told_apart_and_what_is_not_our_fault_is_sent_again()
     let fates = publish_three(&broker).await;
     assert_eq!(fates, [Published::Confirmed, refused, Published::Confirmed]);
     assert!(broker.health().up, "{:?}", broker.health());
-    let last = batches(&server).pop();
-    assert_eq!(last, Some(vec!["3".to_owned()]));
+    let sent = batches(&server).concat();
+    let times = sent.iter().filter(|body| *body == "3").count();
+    assert!(times >= 3, "{sent:?}");
     broker.close().await;
 }
 

@@ -8,7 +8,7 @@ use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_sqs::Client;
 use aws_smithy_http_client::{Builder, tls};
-use parking_lot::Mutex;
+use tokio::sync::OnceCell;
 use url::Url;
 
 use super::trouble::Trouble;
@@ -19,7 +19,7 @@ const CALL: Duration = Duration::from_secs(10);
 /// Makes the client when it is first needed: region and credentials may have to be asked for.
 pub(crate) struct Access {
     endpoint: Option<Url>,
-    client: Mutex<Option<Client>>,
+    client: OnceCell<Client>,
 }
 
 impl fmt::Debug for Access {
@@ -33,22 +33,21 @@ impl Access {
     pub(crate) fn new(endpoint: Option<Url>) -> Self {
         Self {
             endpoint,
-            client: Mutex::new(None),
+            client: OnceCell::new(),
         }
     }
 
     /// The client, made once a region is known.
-    pub(super) async fn client(&self) -> Result<Client, Trouble> {
-        if let Some(client) = self.client.lock().clone() {
-            return Ok(client);
-        }
-        let config = self.load().await;
-        if config.region().is_none() {
-            let why = "no AWS region is configured (AWS_REGION)".to_owned();
-            return Err(Trouble::Away(why));
-        }
-        let mut made = self.client.lock();
-        Ok(made.get_or_insert_with(|| Client::new(&config)).clone())
+    pub(super) async fn client(&self) -> Result<&Client, Trouble> {
+        let making = async || {
+            let config = self.load().await;
+            if config.region().is_none() {
+                let why = "no AWS region is configured (AWS_REGION)".to_owned();
+                return Err(Trouble::Away(why));
+            }
+            Ok(Client::new(&config))
+        };
+        self.client.get_or_try_init(making).await
     }
 
     async fn load(&self) -> SdkConfig {

@@ -23,9 +23,9 @@ use crate::dispatch::ticket::Ticket;
 const POLL_SECONDS: u16 = 20;
 /// How long a poll may take beyond that.
 const POLL_ANSWER: Duration = Duration::from_secs(10);
-/// How many messages a poll may bring, which is what SQS has as its most.
-#[expect(clippy::cast_possible_truncation, reason = "it is ten")]
-const POLL_MAX: u32 = BATCH_MAX as u32;
+/// How much room there must be before it is polled: polls for one message each are dear, and waiting
+/// for room for ten would let one slow message hold up nine others.
+const ROOM_MIN: u32 = 5;
 
 /// A queue that messages are brought from.
 #[derive(Clone, Debug)]
@@ -118,12 +118,7 @@ impl<T: Send + 'static> Polling<'_, T> {
             let (queue, room, brought) = match polled {
                 Ok(polled) => polled,
                 Err(trouble) => {
-                    let name = &self.source.queue;
-                    standing.down(part, format!("queue {name}: {trouble}"));
-                    if matches!(trouble, Trouble::Missing(_)) {
-                        self.consumer.directory.forget(name);
-                        standing.ask_for_a_look();
-                    }
+                    self.failed(part, &trouble);
                     seconds = 0;
                     if !back_off.wait(stop).await {
                         return;
@@ -140,14 +135,41 @@ impl<T: Send + 'static> Polling<'_, T> {
         }
     }
 
-    /// Waits for room for what a poll may bring, and polls once.
+    fn failed(&self, part: Part, trouble: &Trouble) {
+        let (standing, name) = (&self.consumer.standing, &self.source.queue);
+        match trouble {
+            // That is the same for every queue.
+            Trouble::Away(words) => standing.down(part, words.clone()),
+            Trouble::Missing(words) | Trouble::Denied(words) | Trouble::Invalid(words) => {
+                standing.down(part, format!("queue {name}: {words}"));
+            }
+        }
+        if matches!(trouble, Trouble::Missing(_)) {
+            self.consumer.directory.forget(name);
+            standing.ask_for_a_look();
+        }
+    }
+
+    /// Waits for room for some of what a poll may bring, and takes what there is for more.
+    async fn room(&self) -> Result<OwnedSemaphorePermit, Trouble> {
+        let some = Arc::clone(&self.room).acquire_many_owned(ROOM_MIN).await;
+        // It is never closed.
+        let mut room = some.map_err(|closed| Trouble::Away(closed.to_string()))?;
+        while room.num_permits() < BATCH_MAX
+            && let Ok(more) = Arc::clone(&self.room).try_acquire_owned()
+        {
+            room.merge(more);
+        }
+        Ok(room)
+    }
+
+    /// Polls once, for as many messages as there is room for.
     async fn poll(
         &self,
         seconds: u16,
     ) -> Result<(Arc<Queue>, OwnedSemaphorePermit, Vec<Brought>), Trouble> {
-        let room = Arc::clone(&self.room).acquire_many_owned(POLL_MAX).await;
-        // It is never closed.
-        let room = room.map_err(|closed| Trouble::Away(closed.to_string()))?;
+        let room = self.room().await?;
+        let wanted = i32::try_from(room.num_permits()).unwrap_or(1);
         let directory = &self.consumer.directory;
         let queue = directory.find(&self.source.queue).await?;
         let client = directory.access().client().await?;
@@ -155,7 +177,7 @@ impl<T: Send + 'static> Polling<'_, T> {
             let received = client
                 .receive_message()
                 .queue_url(&queue.url)
-                .max_number_of_messages(POLL_MAX.cast_signed())
+                .max_number_of_messages(wanted)
                 .wait_time_seconds(i32::from(seconds))
                 .visibility_timeout(VISIBLE_AFTER_SECONDS)
                 .message_attribute_names("All")

@@ -12,7 +12,7 @@ use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 /// The codes of a queue that is not there, with and without the prefix of the older protocol.
 const MISSING: [&str; 2] = ["NonExistentQueue", "QueueDoesNotExist"];
 /// What codes have in them that say to try again.
-const AWAY: [&str; 9] = [
+const AWAY: [&str; 8] = [
     "Throttl",
     "TooManyRequests",
     "RequestLimit",
@@ -21,8 +21,6 @@ const AWAY: [&str; 9] = [
     "InternalError",
     "InternalFailure",
     "RequestTimeout",
-    // A queue may not be made again within a minute.
-    "DeletedRecently",
 ];
 /// What codes have in them that say who may not do what. Their sentences name accounts, users and
 /// sometimes the whole request.
@@ -156,7 +154,6 @@ mod tests {
             (500, "InternalFailure"),
             (503, ""),
             (429, "Whatever"),
-            (400, "AWS.SimpleQueueService.QueueDeletedRecently"),
         ] {
             assert!(matches!(of(status, code), Trouble::Away(_)), "{code}");
         }
