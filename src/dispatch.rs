@@ -6,6 +6,7 @@
 //! What is sent and answered is never logged.
 
 mod answer;
+mod back_off;
 pub mod broker;
 mod client;
 pub mod guards;
@@ -14,8 +15,11 @@ mod local;
 mod queue;
 pub mod rabbitmq;
 mod request;
+pub mod sqs;
+pub(crate) mod standing;
 #[cfg(test)]
 mod tests;
+pub(crate) mod ticket;
 mod tls;
 mod watched;
 
@@ -271,6 +275,10 @@ impl Dispatcher {
         if let Some(settings) = means.rabbitmq {
             let queues = means.queues(BrokerKind::RabbitMq);
             let broker = rabbitmq::RabbitMq::launch(settings, &queues)?;
+            dispatcher.brokers.push(broker);
+        }
+        if let Some(settings) = means.sqs {
+            let broker = sqs::Sqs::launch(settings, means.queues(BrokerKind::Sqs))?;
             dispatcher.brokers.push(broker);
         }
         for (name, participant) in means.participants {

@@ -5,7 +5,7 @@
 //! - [`http`] reads a [`Command`] from a request's headers and body, and makes the answer.
 //! - [`barrier`] gives every command its effect once, in the service's own database.
 //! - [`callback`] posts the outcome of work that was only accepted (`reply: async`).
-//! - [`rabbitmq`] takes commands from a queue, and gives the replies back.
+//! - [`rabbitmq`] and [`sqs`] take commands from a queue, and give the replies back.
 //!
 //! It is the other end of the wire from `dispatch`: it knows neither sagas' states nor the
 //! coordinator's database, serves no HTTP, and needs no runtime but tokio's. Outside [`barrier`] it
@@ -138,6 +138,8 @@ pub mod callback;
 mod command;
 pub mod http;
 pub mod rabbitmq;
+mod serving;
+pub mod sqs;
 
 pub use barrier::{Barrier, HandlerError};
 pub use callback::Callbacks;

@@ -44,7 +44,12 @@ const RULES: &[Rule] = &[
         why: "only the API and the composition root know the web framework",
     },
     Rule {
-        words: &["lapin", "aws_sdk_sqs", "aws_config"],
+        words: &[
+            "lapin",
+            "aws_sdk_sqs",
+            "aws_config",
+            "aws_smithy_http_client",
+        ],
         within: &["src/", "migrations/"],
         except: &["src/dispatch.rs", "src/dispatch/", "src/participant/"],
         why: "only the two ends of a broker know it",

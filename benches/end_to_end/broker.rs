@@ -1,7 +1,8 @@
 //! RabbitMQ beside HTTP: the same participants behind queues, with names of this run alone.
 
 use amends::config::BrokerUrl;
-use amends::message::{Command, ReplyOutcome};
+use amends::message::ReplyOutcome;
+use amends::participant::Command;
 use amends::participant::rabbitmq::{Settings, Unanswered, serve};
 use anyhow::Result;
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};

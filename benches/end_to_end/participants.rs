@@ -4,7 +4,8 @@
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
 
-use amends::message::{Command, ReplyOutcome};
+use amends::message::ReplyOutcome;
+use amends::participant::Command;
 use amends::saga::StepError;
 use anyhow::Result;
 use bytes::Bytes;

@@ -9,9 +9,8 @@ pub(crate) mod consumer;
 pub(crate) mod properties;
 pub(crate) mod publisher;
 mod returns;
-pub(crate) mod settling;
+mod settling;
 pub(crate) mod site;
-pub(crate) mod standing;
 pub(crate) mod topology;
 
 use std::sync::Arc;
@@ -25,11 +24,11 @@ use self::connection::Address;
 use self::consumer::{Consumer, Source};
 use self::properties::{Message, death, raw};
 use self::publisher::Publisher;
-use self::settling::Ticket;
-use self::standing::{Part, Standing};
 use self::topology::{DELIVERIES_MAX, Names, Topology, dead_letters_of};
 use super::DispatchError;
 use super::broker::{Broker, BrokerHealth, BrokerKind, Delivery, Origin, Outgoing, Published};
+use super::standing::{Part, Standing};
+use super::ticket::Ticket;
 use crate::config;
 
 /// What begins the targets of what the client library logs. Some of it holds messages, and some
@@ -91,7 +90,7 @@ impl RabbitMq {
             },
         ];
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let standing = Arc::new(Standing::new());
+        let standing = Arc::new(Standing::new(BrokerKind::RabbitMq, Part::Publishing));
         let publisher = Publisher::start(
             address.clone(),
             topology,
@@ -170,7 +169,7 @@ fn delivery(source: &Source, number: usize, brought: Lapin, ticket: Ticket) -> D
             let is_replies = number + 1 == source.queues.len();
             dead(queue, is_replies, &brought)
         }
-        Part::Consuming | Part::Publishing => Origin::Replies,
+        Part::Consuming | Part::Publishing | Part::Queues | Part::Queue(_) => Origin::Replies,
     };
     Delivery {
         broker: BrokerKind::RabbitMq,

@@ -1,27 +1,26 @@
 //! A participant behind a RabbitMQ queue: takes commands, and answers each when its reply is safe.
 
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use lapin::message::Delivery;
-use serde_json::Map;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Command;
+use super::serving::{Answering, Replies, taken};
+pub use super::serving::{BadSettings, Unanswered};
 use crate::config::BrokerUrl;
-use crate::dispatch::broker::{Outgoing, Published};
+use crate::dispatch::broker::{BrokerKind, Outgoing};
 use crate::dispatch::rabbitmq::connection::Address;
 use crate::dispatch::rabbitmq::consumer::{Consumer, Source};
 use crate::dispatch::rabbitmq::properties::Message;
 use crate::dispatch::rabbitmq::publisher::Publisher;
-use crate::dispatch::rabbitmq::settling::{Ticket, Verdict};
-use crate::dispatch::rabbitmq::standing::{Part, Standing};
 use crate::dispatch::rabbitmq::topology::{Names, Topology, name};
-use crate::message::{self, REPLY_TYPE, Reply, ReplyOutcome};
+use crate::dispatch::standing::{Part, Standing};
+use crate::dispatch::ticket::Ticket;
+use crate::message::ReplyOutcome;
 
 /// How a participant takes commands.
 #[derive(Clone, Debug)]
@@ -40,26 +39,6 @@ pub struct Settings {
     /// Who replies, a URI reference like `/payment`.
     pub source: String,
 }
-
-/// Why a command has no reply.
-#[derive(Debug)]
-pub enum Unanswered {
-    /// Nobody here can ever take it: it becomes a dead letter.
-    Reject(Box<dyn std::error::Error + Send + Sync>),
-    /// It could not be taken now: it comes again, a few times.
-    Again(Box<dyn std::error::Error + Send + Sync>),
-}
-
-impl<E: std::error::Error + Send + Sync + 'static> From<E> for Unanswered {
-    fn from(error: E) -> Self {
-        Self::Again(Box::new(error))
-    }
-}
-
-/// Settings that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("RabbitMQ cannot be used: {0}")]
-pub struct BadSettings(String);
 
 /// A message with what settles it.
 struct Taken {
@@ -96,11 +75,15 @@ where
     H: Fn(Command) -> F + Send + Sync + 'static,
     F: Future<Output = Result<ReplyOutcome, Unanswered>> + Send + 'static,
 {
-    let address = Address::parse(&settings.url, &settings.source).map_err(BadSettings)?;
-    let names = Names::of(&settings.prefix).map_err(BadSettings)?;
+    let wrong = |why| BadSettings {
+        broker: BrokerKind::RabbitMq,
+        why,
+    };
+    let address = Address::parse(&settings.url, &settings.source).map_err(wrong)?;
+    let names = Names::of(&settings.prefix).map_err(wrong)?;
     let topology =
-        Topology::of_participant(&names, &settings.queue, settings.declare).map_err(BadSettings)?;
-    let standing = Arc::new(Standing::new());
+        Topology::of_participant(&names, &settings.queue, settings.declare).map_err(wrong)?;
+    let standing = Arc::new(Standing::new(BrokerKind::RabbitMq, Part::Publishing));
     let (connections, over) = (TaskTracker::new(), CancellationToken::new());
     let publisher = Publisher::start(
         address.clone(),
@@ -114,7 +97,7 @@ where
         address,
         sources: vec![Source {
             part: Part::Consuming,
-            queues: vec![name(&settings.queue).map_err(BadSettings)?],
+            queues: vec![name(&settings.queue).map_err(wrong)?],
             prefetch: settings.prefetch.max(1),
         }],
         standing,
@@ -125,13 +108,19 @@ where
     connections.spawn(consumer.run());
     let answering = Arc::new(Answering {
         handler,
-        publisher,
+        replies: ToQueue {
+            publisher,
+            over: over.clone(),
+        },
         source: settings.source,
-        over: over.clone(),
     });
     let commands = TaskTracker::new();
     while let Some(taken) = brought.recv().await {
-        commands.spawn(Arc::clone(&answering).answer(taken));
+        let answering = Arc::clone(&answering);
+        commands.spawn(async move {
+            let verdict = answering.answer(&taken.delivery.data).await;
+            taken.ticket.settle(verdict);
+        });
     }
     // What is not settled by now comes again: its connection is gone.
     over.cancel();
@@ -142,84 +131,19 @@ where
     Ok(())
 }
 
-/// What every command is answered with.
-struct Answering<H> {
-    handler: H,
+/// The way that replies go.
+struct ToQueue {
     publisher: Publisher,
-    source: String,
     over: CancellationToken,
 }
 
-impl<H> Answering<H> {
-    async fn answer<F>(self: Arc<Self>, taken: Taken)
-    where
-        H: Fn(Command) -> F,
-        F: Future<Output = Result<ReplyOutcome, Unanswered>>,
-    {
-        let command = match message::Command::read(&taken.delivery.data) {
-            Ok(command) => command,
-            Err(error) => {
-                let error: &dyn std::error::Error = &error;
-                tracing::warn!(error, "a message is no command");
-                return taken.ticket.settle(Verdict::Dead);
-            }
-        };
-        let (id, key) = (command.id(), command.idempotency_key());
-        let (saga, step, phase) = (command.saga, command.step.clone(), command.phase);
-        let reply_to = command.reply_to.clone();
-        let outcome = match (self.handler)(Command::from(command)).await {
-            Ok(outcome) => outcome,
-            Err(Unanswered::Reject(error)) => {
-                tracing::warn!(command = id, error = &*error, "a command is rejected");
-                return taken.ticket.settle(Verdict::Dead);
-            }
-            Err(Unanswered::Again(error)) => {
-                tracing::warn!(command = id, error = &*error, "a command is to come again");
-                return taken.ticket.settle(Verdict::Again);
-            }
-        };
-        let reply = Reply {
-            // The same for every delivery of the command, and another for its next attempt.
-            id: id.clone(),
-            source: self.source.clone(),
-            saga,
-            step,
-            phase,
-            outcome,
-        };
-        let outgoing = Outgoing {
-            queue: reply_to,
-            id: id.clone(),
-            correlation_id: Some(key),
-            group: saga.to_string(),
-            kind: REPLY_TYPE.to_owned(),
-            reply_to: None,
-            headers: Map::new(),
-            body: Bytes::from(reply.to_json()),
-            replay: 0,
-        };
-        let verdict = match self.send(&outgoing).await {
-            Ok(()) => Verdict::Done,
-            Err(why) => {
-                tracing::warn!(command = id, why, "a reply was not taken");
-                Verdict::Again
-            }
-        };
-        taken.ticket.settle(verdict);
-    }
-
+impl Replies for ToQueue {
     async fn send(&self, reply: &Outgoing) -> Result<(), String> {
         let message = Message::to_queue(reply)?;
         let published = tokio::select! {
             published = self.publisher.publish(message) => published,
             () = self.over.cancelled() => return Err("it was stopped".to_owned()),
         };
-        match published {
-            Published::Confirmed => Ok(()),
-            Published::Returned(why) | Published::Refused(why) => Err(why),
-            Published::TooLarge { bytes, bytes_max } => {
-                Err(format!("it has {bytes} bytes, and {bytes_max} are allowed"))
-            }
-        }
+        taken(published)
     }
 }

@@ -10,7 +10,6 @@ use futures_util::{Stream, StreamExt as _};
 use lapin::types::{LongString, ShortString};
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties, Error, ErrorKind, Event};
-use tokio_util::sync::CancellationToken;
 
 use crate::config::BrokerUrl;
 
@@ -21,10 +20,6 @@ const HEARTBEAT_SECONDS: u16 = 10;
 const CONNECT_MS: u64 = 5_000;
 /// How long it may take until the server has let us in.
 const HANDSHAKE: Duration = Duration::from_secs(20);
-/// The first wait after a failure; it doubles up to the longest.
-const WAIT_FIRST: Duration = Duration::from_millis(100);
-/// The longest wait between two tries.
-const WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long a connection may take to be closed.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 /// How often a connection is looked at that tells nothing.
@@ -187,36 +182,6 @@ impl Listener {
     }
 }
 
-/// Waits longer and longer between tries.
-#[derive(Debug)]
-pub(crate) struct BackOff(Duration);
-
-impl BackOff {
-    pub(crate) fn new() -> Self {
-        Self(WAIT_FIRST)
-    }
-
-    /// It went well: the next wait is a short one.
-    pub(crate) fn reset(&mut self) {
-        self.0 = WAIT_FIRST;
-    }
-
-    /// Waits; `false` when that was cut short by `stop`.
-    pub(crate) async fn wait(&mut self, stop: &CancellationToken) -> bool {
-        let wait = self.next();
-        tokio::select! {
-            () = stop.cancelled() => false,
-            () = tokio::time::sleep(wait) => true,
-        }
-    }
-
-    fn next(&mut self) -> Duration {
-        let wait = self.0;
-        self.0 = WAIT_MAX.min(wait.saturating_mul(2));
-        wait
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use lapin::protocol::{AMQPError, AMQPErrorKind, AMQPHardError, AMQPSoftError};
@@ -264,17 +229,5 @@ mod tests {
         let long = format!("amqp://rabbit/{}", "v".repeat(300));
         let error = Address::parse(&BrokerUrl::parse(&long).unwrap(), "test").unwrap_err();
         assert!(!error.contains("rabbit"), "{error}");
-    }
-
-    #[tokio::test]
-    async fn waits_double_up_to_the_longest() {
-        let mut back_off = BackOff::new();
-        let waits: Vec<u128> = (0..8).map(|_| back_off.next().as_millis()).collect();
-        assert_eq!(waits, [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000]);
-        let stop = CancellationToken::new();
-        stop.cancel();
-        assert!(!back_off.wait(&stop).await);
-        back_off.reset();
-        assert_eq!(back_off.next(), WAIT_FIRST);
     }
 }

@@ -19,9 +19,11 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Address, BackOff, Listener, News, Trouble, close};
-use super::settling::{Ticket, Unsettled, Verdict};
-use super::standing::{Part, Standing};
+use super::connection::{Address, Listener, News, Trouble, close};
+use super::settling::Unsettled;
+use crate::dispatch::back_off::BackOff;
+use crate::dispatch::standing::{Part, Standing};
+use crate::dispatch::ticket::{Ticket, Verdict};
 
 /// How long a message that could not be taken is kept from coming again at once.
 const AGAIN_AFTER: Duration = Duration::from_millis(200);

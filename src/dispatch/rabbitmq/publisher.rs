@@ -17,12 +17,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{Address, BackOff, Listener, News, Trouble, close, gone};
+use super::connection::{Address, Listener, News, Trouble, close, gone};
 use super::properties::Message;
 use super::returns::{Completed, Fate, Key, Returns};
-use super::standing::{Part, Standing};
 use super::topology::Topology;
+use crate::dispatch::back_off::BackOff;
 use crate::dispatch::broker::Published;
+use crate::dispatch::standing::{Part, Standing};
 
 /// How many messages may be under way to the server and not confirmed.
 const UNCONFIRMED_MAX: usize = 2_048;

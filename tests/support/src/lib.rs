@@ -12,6 +12,7 @@ pub mod database;
 pub mod definitions;
 pub mod events;
 pub mod ledger;
+pub mod moto;
 pub mod postgres;
 pub mod rabbitmq;
 pub mod scripted;

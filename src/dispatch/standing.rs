@@ -1,26 +1,31 @@
-//! How messaging over RabbitMQ stands: what `health` answers, and what is logged when it changes.
+//! How messaging over one broker stands: what `health` answers, and what is logged when it changes.
 
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-use crate::dispatch::broker::{BrokerHealth, BrokerKind};
+use super::broker::{BrokerHealth, BrokerKind};
 
 /// What can be up or down by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
+    /// Queues are as they should be, where that is seen to apart from publishing.
+    Queues,
     /// Exchanges and queues are there, and messages are taken.
     Publishing,
     /// What the first consumer consumes: replies.
     Consuming,
     /// Dead letters are brought.
     DeadLetters,
+    /// What lies in one queue is brought, where every queue is asked by itself: its number.
+    Queue(usize),
 }
 
 /// How every part stands. Share one.
 #[derive(Debug)]
 pub(crate) struct Standing {
+    broker: BrokerKind,
     parts: Mutex<Parts>,
     /// Whether exchanges and queues are as they should be, as far as we know.
     fits: watch::Sender<bool>,
@@ -39,11 +44,13 @@ struct Parts {
 }
 
 impl Standing {
-    pub(crate) fn new() -> Self {
+    /// Nothing is known yet; `first` is what is waited for before anything else.
+    pub(crate) fn new(broker: BrokerKind, first: Part) -> Self {
         let problem = "it was not reached yet".to_owned();
         Self {
+            broker,
             parts: Mutex::new(Parts {
-                problems: BTreeMap::from([(Part::Publishing, Some(problem.clone()))]),
+                problems: BTreeMap::from([(first, Some(problem.clone()))]),
                 blocked: None,
                 told: Some(problem),
             }),
@@ -112,7 +119,7 @@ impl Standing {
     pub(crate) fn health(&self) -> BrokerHealth {
         let problem = self.parts.lock().problem();
         BrokerHealth {
-            broker: BrokerKind::RabbitMq,
+            broker: self.broker,
             up: problem.is_none(),
             problem,
         }
@@ -125,9 +132,10 @@ impl Standing {
         if problem == parts.told {
             return;
         }
+        let broker = self.broker.as_str();
         match &problem {
-            Some(problem) => tracing::warn!(problem, "RabbitMQ: messaging is down"),
-            None => tracing::info!("RabbitMQ: messaging is up"),
+            Some(problem) => tracing::warn!(broker, problem, "messaging is down"),
+            None => tracing::info!(broker, "messaging is up"),
         }
         parts.told = problem;
     }
@@ -157,7 +165,7 @@ mod tests {
 
     #[test]
     fn it_is_up_when_every_wanted_part_is() {
-        let standing = Standing::new();
+        let standing = Standing::new(BrokerKind::RabbitMq, Part::Publishing);
         assert!(!standing.health().up);
         standing.up(Part::Publishing);
         assert!(standing.health().up);
