@@ -16,6 +16,10 @@ async fn a_server_that_is_away_at_the_start_and_goes_away_again() {
     let mut bringing = Bringing::from(&broker, 64);
     let problem = until_down(&broker, "it cannot be reached").await;
     assert!(!problem.contains("127.0.0.1"), "{problem}");
+    // Whoever gives up has nothing sent later.
+    let other = command(&bed, 2);
+    let waited = tokio::time::timeout(Duration::from_millis(50), broker.publish(&other)).await;
+    assert!(waited.is_err(), "{waited:?}");
     let message = command(&bed, 1);
     let (published, ()) = tokio::join!(publish(&broker, &message), async { server.start() });
     assert_eq!(published, Published::Confirmed);

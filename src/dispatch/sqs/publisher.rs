@@ -308,7 +308,8 @@ async fn send(directory: Arc<Directory>, queue: String, jobs: Vec<Job>) -> Ended
         Err(trouble) => return ended(queue, groups, jobs, &trouble),
     };
     let (mut fates, mut sent) = (Vec::new(), Vec::new());
-    for job in jobs {
+    // Until the queues were looked at somebody may have given up.
+    for job in jobs.into_iter().filter(|job| !job.tell.is_closed()) {
         let (bytes, bytes_max) = (job.message.bytes(), found.bytes_max);
         if bytes > bytes_max {
             let told = Published::TooLarge { bytes, bytes_max };

@@ -182,11 +182,12 @@ impl<'a> Settling<'a> {
         extend.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             while calls.len() < CALLS_MAX
-                && let Some(batch) = self.next_batch()
+                && let Some(batch) = self.next_batch(extensions.is_empty())
             {
                 calls.push(call(self.directory, self.hand, batch, false));
             }
-            if !open && calls.is_empty() && self.later.is_empty() {
+            let settled = self.shows.is_empty() && self.later.is_empty();
+            if !open && settled && calls.is_empty() {
                 return;
             }
             let due = self.later.front().map(|(due, _)| *due);
@@ -227,12 +228,13 @@ impl<'a> Settling<'a> {
         }
     }
 
-    /// All of a batch are deleted or all are shown: they are different calls.
-    fn next_batch(&mut self) -> Option<Vec<u64>> {
-        let queue = if self.deletes.is_empty() {
-            &mut self.shows
-        } else {
-            &mut self.deletes
+    /// All of a batch are deleted or all are shown: they are different calls. What is shown while
+    /// others are hidden on could be hidden again by that.
+    fn next_batch(&mut self, may_show: bool) -> Option<Vec<u64>> {
+        let queue = match (self.deletes.is_empty(), may_show) {
+            (false, _) => &mut self.deletes,
+            (true, true) => &mut self.shows,
+            (true, false) => return None,
         };
         let batch: Vec<u64> = queue.drain(..queue.len().min(BATCH_MAX)).collect();
         (!batch.is_empty()).then_some(batch)
