@@ -13,6 +13,8 @@
 //!   that the emulator does not);
 //! - `DeadLetterQueueSourceArn`; and a dead letter's count of deliveries that begins anew: it goes on from
 //!   the count in its queue (`answers` has the other);
+//! - a FIFO group that a poll found busy when it began: that poll brings nothing of it for its whole 20 s,
+//!   even when the group is free again. So no test has a participant consume a FIFO queue;
 //! - a poll whose caller has hung up: it goes on for up to 20 s, and what it brings then is hidden until
 //!   its time is up. So where a test consumes, stops and consumes again, it waits that long.
 #![expect(
