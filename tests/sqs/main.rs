@@ -33,3 +33,4 @@ mod losing;
 mod publishing;
 mod serving;
 mod topology;
+mod whole;
