@@ -25,6 +25,11 @@ const LONG: Duration = Duration::from_secs(30);
 const ROUNDS: usize = 20;
 /// How many clients start sagas all the while.
 const CLIENTS: usize = 12;
+/// How many sagas a client starts one after another, and how long it pauses before each further one.
+const AT_ONCE: usize = 2;
+const PAUSE: Duration = Duration::from_millis(200);
+/// How long all that was left may take in the end.
+const ALL_DONE: Duration = Duration::from_secs(120);
 /// How long an exchange with the participant takes, unless it is quick.
 const EXCHANGE: Duration = Duration::from_millis(60);
 /// `engine.drain_timeout`, and with it how long a drain may take in all.
@@ -66,6 +71,10 @@ enum Way {
 async fn client(api: &Api, over: &AtomicBool) -> Vec<String> {
     let mut accepted = Vec::new();
     while !over.load(Ordering::Relaxed) {
+        // A quick machine would start far more than a slow participant does in twenty rounds.
+        if accepted.len() >= AT_ONCE {
+            tokio::time::sleep(PAUSE).await;
+        }
         match api.start("order", &Value::Null, None).await {
             Ok(answer) if answer.status == 202 => accepted.push(answer.id()),
             Ok(answer) => {
@@ -146,7 +155,7 @@ async fn twenty_drains_under_load(kind: Kind) {
     let api = coordinator.api();
     let mut wrong = ledger.violations();
     for id in &sagas {
-        let end = api.settled(id, LONG).await;
+        let end = api.settled(id, ALL_DONE).await;
         if end["status"] != "completed" {
             wrong.push(format!("it ended as {end}"));
         }

@@ -121,7 +121,7 @@ fn around_a_start() -> Vec<Row> {
     let lost = |path: &str, status, code| -> Row { (Request::post(path, "{}"), status, code, &[]) };
     vec![
         key(b""),
-        key(b"\xff\xfe"),
+        key(b"a\tb"),
         key("k".repeat(256).as_bytes()),
         (
             good()
