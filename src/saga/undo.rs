@@ -137,10 +137,6 @@ impl Copy<'_> {
         for (step, phase, _) in held {
             self.take(Input::LetThrough { step, phase });
         }
-        // What is awaited of one in flight is going to come, for all that this is about.
-        for record in &mut self.saga.steps {
-            record.awaited_until = None;
-        }
         while let Some(time) = self.saga.next_time() {
             self.now = self.now.max(time);
             let before = self.saga.seq;
