@@ -50,6 +50,7 @@ use crate::saga::{Rejection, Saga, Timestamp};
 use crate::store::{self, AuditAction, AuditRecord, ReplicaInfo, Store};
 use crate::telemetry::metrics::DeadLetters;
 use crate::telemetry::{Metrics, Traces};
+use active::Entry;
 use callbacks::Callbacks;
 use catalogue::Catalogue;
 pub use dead_letters::DeadLetterError;
@@ -203,6 +204,9 @@ pub struct Accepted {
     pub snapshot: Snapshot,
     /// Whether the same start was seen before and this is the first one's saga.
     pub replayed: bool,
+    /// What was made of it, unless it was there before. It shows how the saga has ended even when
+    /// that has left memory.
+    entry: Option<Arc<Entry>>,
 }
 
 /// Why a start was not accepted.

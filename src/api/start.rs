@@ -92,14 +92,14 @@ pub(super) async fn start(
         .start(start)
         .await
         .map_err(|error| ApiError::of_start(error, ""))?;
-    let Accepted { snapshot, replayed } = accepted;
     let Some(within) = wait else {
-        return Ok(started(&snapshot, replayed, false));
+        return Ok(started(&accepted.snapshot, accepted.replayed, false));
     };
-    if snapshot.saga.status().is_settled() {
-        return Ok(started(&snapshot, replayed, true));
-    }
-    match app.engine.settled(snapshot.saga.id, within).await {
+    let settled = app.engine.settled(&accepted, within).await;
+    let Accepted {
+        snapshot, replayed, ..
+    } = accepted;
+    match settled {
         Some(settled) => Ok(started(&settled, replayed, true)),
         None => {
             let now = app.engine.saga(snapshot.saga.id).await.unwrap_or(snapshot);

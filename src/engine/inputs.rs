@@ -12,7 +12,7 @@ use super::advance::{NotTaken, Submitted, Whence};
 use super::inbox::Letter;
 use super::start::DATABASE_PATIENCE;
 use super::tenure::Tenure;
-use super::{Actor, CommandError, Engine, Snapshot, clock};
+use super::{Accepted, Actor, CommandError, Engine, Snapshot, clock};
 use crate::saga::{Command, Input, SagaId, decide};
 use crate::store::AppendError;
 
@@ -64,13 +64,22 @@ impl Engine {
         self.input(id, input, actor.remote).await
     }
 
-    /// Waits until the saga has finished or failed, at most so long, or until a drain begins.
-    /// `None` when that did not come to pass.
-    pub async fn settled(&self, id: SagaId, within: Duration) -> Option<Snapshot> {
+    /// Waits until a saga that was started has finished or failed, at most so long, or until a drain
+    /// begins. `None` when that did not come to pass.
+    pub async fn settled(&self, started: &Accepted, within: Duration) -> Option<Snapshot> {
+        // One that has finished by now is not in memory any more, and with many clients that is most
+        // of them: to read them all back would cost more than to carry them out.
+        let now = match &started.entry {
+            Some(entry) => entry.snapshot(),
+            None => started.snapshot.clone(),
+        };
+        if now.saga.status().is_settled() {
+            return Some(now);
+        }
         let deadline = tokio::time::Instant::now() + within;
         let tenure = self.parts.tenure()?;
         loop {
-            let entry = match tenure.find(id).await.ok()? {
+            let entry = match tenure.find(started.snapshot.saga.id).await.ok()? {
                 Found::Here(entry) => entry,
                 Found::Finished(snapshot) => return Some(snapshot),
             };
@@ -295,3 +304,6 @@ impl Tenure {
         Ok(Found::Here(self.bring_in(read, fence)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,6 +71,7 @@ impl Engine {
             Ok((Appended::Written, snapshot)) => Ok(Accepted {
                 snapshot,
                 replayed: false,
+                entry: Some(entry),
             }),
             Ok((Appended::KeySeen { saga, digest }, _)) => {
                 self.seen_before(saga, digest, idempotency.as_ref()).await
@@ -206,6 +207,7 @@ impl Engine {
             Ok(snapshot) => Ok(Accepted {
                 snapshot,
                 replayed: true,
+                entry: None,
             }),
             Err(super::CommandError::DatabaseUnavailable) => Err(StartError::DatabaseUnavailable),
             Err(_unreadable) => Err(StartError::Internal),
