@@ -9,6 +9,7 @@ mod answer;
 mod back_off;
 pub mod broker;
 mod client;
+mod due;
 pub mod guards;
 mod http;
 mod local;

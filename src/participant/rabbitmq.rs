@@ -92,7 +92,7 @@ where
         &connections,
         over.clone(),
     );
-    let (into, mut brought) = mpsc::channel(1);
+    let (into, mut brought) = mpsc::channel(usize::from(settings.prefetch.max(1)));
     let consumer = Consumer {
         address,
         sources: vec![Source {

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::{Address, Listener, News, Trouble, close};
 use super::settling::Unsettled;
 use crate::dispatch::back_off::BackOff;
+use crate::dispatch::due::until;
 use crate::dispatch::standing::{Part, Standing};
 use crate::dispatch::ticket::{Ticket, Verdict};
 
@@ -181,7 +182,7 @@ impl<T: Send + 'static> Consumer<T> {
             tags,
             streams: select_all(streams),
             tell: Some(tell),
-            unsettled: Unsettled::default(),
+            unsettled: Unsettled::new(usize::from(source.prefetch) / 2),
             later: VecDeque::new(),
             held: None,
         };
@@ -211,6 +212,7 @@ impl<T: Send + 'static> Subscription<'_, T> {
         let mut verdicts = Vec::new();
         loop {
             let due = self.later.front().map(|(due, _)| *due);
+            let ahead = self.unsettled.due();
             let (bringing, holding) = (self.tell.is_some(), self.held.is_some());
             tokio::select! {
                 taken = told.recv_many(&mut verdicts, usize::MAX) => {
@@ -234,6 +236,9 @@ impl<T: Send + 'static> Subscription<'_, T> {
                     self.brought(number, delivery);
                 }
                 () = until(due), if due.is_some() => self.send_back_what_is_due().await?,
+                () = until(ahead), if ahead.is_some() => {
+                    self.unsettled.ack(&self.channel, &[], false).await?;
+                }
                 () = self.consumer.stop.cancelled(), if bringing => self.cancel().await?,
             }
         }
@@ -277,7 +282,8 @@ impl<T: Send + 'static> Subscription<'_, T> {
                 Verdict::Again => again.push(tag),
             }
         }
-        self.unsettled.ack(&self.channel, done).await?;
+        let is_last = self.tell.is_none();
+        self.unsettled.ack(&self.channel, &done, is_last).await?;
         self.unsettled.nack(&self.channel, again, dead).await
     }
 
@@ -312,16 +318,10 @@ impl<T: Send + 'static> Subscription<'_, T> {
         Ok(())
     }
 
-    /// Everything is settled.
-    async fn close(self) -> Result<(), Trouble> {
+    /// Every verdict is in.
+    async fn close(mut self) -> Result<(), Trouble> {
+        self.unsettled.ack(&self.channel, &[], true).await?;
         let closed = self.channel.close(200, "done".into()).await;
         closed.map_err(|error| Trouble::of(&error))
-    }
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => std::future::pending().await,
     }
 }

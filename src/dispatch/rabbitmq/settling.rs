@@ -1,21 +1,55 @@
 //! Tells RabbitMQ what became of the messages that it brought, with as few words as that takes.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures_util::future::{try_join, try_join_all};
 use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
+use tokio::time::Instant;
 
 use super::connection::Trouble;
 
+/// How long what is done may wait for what came before it, so that one word settles both.
+const AHEAD: Duration = Duration::from_millis(50);
+
 /// The messages of one channel that are not settled.
-#[derive(Debug, Default)]
+///
+/// To a quorum queue each word is an entry of its log, whatever number of messages it settles. So
+/// what is done waits a little for what came before it.
+#[derive(Debug)]
 pub(super) struct Unsettled {
     open: BTreeSet<u64>,
     last: u64,
+    /// Done, and the server does not know: one that came before is open.
+    ahead: BTreeSet<u64>,
+    /// When it is to know all the same.
+    due: Option<Instant>,
+    /// How many may wait so: they take up room for what the server may bring.
+    ahead_max: usize,
+}
+
+/// What the server is to be told of what is done.
+#[derive(Debug, PartialEq, Eq)]
+struct Words {
+    /// This one is, and all before it.
+    upto: Option<u64>,
+    /// Each of these is.
+    single: BTreeSet<u64>,
 }
 
 impl Unsettled {
+    /// None yet, of which so many may be done and wait.
+    pub(super) fn new(ahead_max: usize) -> Self {
+        Self {
+            open: BTreeSet::new(),
+            last: 0,
+            ahead: BTreeSet::new(),
+            due: None,
+            ahead_max,
+        }
+    }
+
     /// One was brought. The server numbers those of a channel one by one; those between may be under
     /// way to another of its consumers, and are not settled either.
     pub(super) fn brought(&mut self, tag: u64) {
@@ -25,15 +59,30 @@ impl Unsettled {
         }
     }
 
-    /// Takes what is done, and answers which tag settles itself and all before it, and which each
-    /// only itself.
-    fn done(&mut self, mut tags: Vec<u64>) -> (Option<u64>, Vec<u64>) {
-        self.gone(&tags);
-        tags.sort_unstable();
+    /// When those are to be told of that are done and wait.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Takes what is done, and answers what is to be said of it now.
+    fn done(&mut self, tags: &[u64], now: Instant) -> Words {
+        self.gone(tags);
+        self.ahead.extend(tags);
         let first_open = self.open.first().copied().unwrap_or(u64::MAX);
-        let settled = tags.partition_point(|tag| *tag < first_open);
-        let single = tags.split_off(settled);
-        (tags.pop(), single)
+        let ahead = self.ahead.split_off(&first_open);
+        let upto = std::mem::replace(&mut self.ahead, ahead).pop_last();
+        let is_due = self.due.is_some_and(|due| due <= now) || self.ahead.len() > self.ahead_max;
+        let single = if is_due {
+            std::mem::take(&mut self.ahead)
+        } else {
+            BTreeSet::new()
+        };
+        self.due = match (self.ahead.is_empty(), self.due) {
+            (true, _) => None,
+            (false, Some(due)) if upto.is_none() => Some(due),
+            (false, _) => Some(now + AHEAD),
+        };
+        Words { upto, single }
     }
 
     fn gone(&mut self, tags: &[u64]) {
@@ -42,12 +91,19 @@ impl Unsettled {
         }
     }
 
-    /// Tells the server that `tags` are done with.
-    pub(super) async fn ack(&mut self, channel: &Channel, tags: Vec<u64>) -> Result<(), Trouble> {
-        if tags.is_empty() {
-            return Ok(());
+    /// Takes in that `tags` are done with, and tells the server what is to be told by now: all when
+    /// `everything` is.
+    pub(super) async fn ack(
+        &mut self,
+        channel: &Channel,
+        tags: &[u64],
+        everything: bool,
+    ) -> Result<(), Trouble> {
+        let now = Instant::now();
+        if everything {
+            self.due = Some(now);
         }
-        let (upto, single) = self.done(tags);
+        let Words { upto, single } = self.done(tags, now);
         let all = upto.map(|tag| (tag, true)).into_iter();
         let acks = all.chain(single.into_iter().map(|tag| (tag, false)));
         let written = try_join_all(
@@ -85,33 +141,71 @@ impl Unsettled {
 mod tests {
     use super::*;
 
-    fn with(tags: &[u64]) -> Unsettled {
-        let mut unsettled = Unsettled::default();
-        for tag in tags {
-            unsettled.brought(*tag);
+    struct Bed {
+        unsettled: Unsettled,
+        now: Instant,
+    }
+
+    impl Bed {
+        fn with(tags: &[u64]) -> Self {
+            let mut unsettled = Unsettled::new(3);
+            for tag in tags {
+                unsettled.brought(*tag);
+            }
+            let now = Instant::now();
+            Self { unsettled, now }
         }
-        unsettled
+
+        fn done(&mut self, tags: &[u64]) -> (Option<u64>, Vec<u64>) {
+            let Words { upto, single } = self.unsettled.done(tags, self.now);
+            (upto, single.into_iter().collect())
+        }
     }
 
     #[test]
     fn one_word_settles_all_that_nothing_open_lies_before() {
-        let mut unsettled = with(&[1, 2, 3, 4, 5, 6]);
-        assert_eq!(unsettled.done(vec![2, 1]), (Some(2), vec![]));
-        assert_eq!(unsettled.done(vec![5, 4]), (None, vec![4, 5]));
-        assert_eq!(unsettled.done(vec![3]), (Some(3), vec![]));
-        assert_eq!(unsettled.done(vec![6]), (Some(6), vec![]));
-        assert!(unsettled.open.is_empty());
+        let mut bed = Bed::with(&[1, 2, 3, 4, 5, 6]);
+        assert_eq!(bed.done(&[2, 1]), (Some(2), vec![]));
+        assert_eq!(bed.unsettled.due(), None);
+        assert_eq!(bed.done(&[5, 4]), (None, vec![]));
+        assert_eq!(bed.unsettled.due(), Some(bed.now + AHEAD));
+        assert_eq!(bed.done(&[3]), (Some(5), vec![]));
+        assert_eq!(bed.unsettled.due(), None);
+        assert_eq!(bed.done(&[6]), (Some(6), vec![]));
+        assert!(bed.unsettled.open.is_empty());
+    }
+
+    #[test]
+    fn what_waits_too_long_for_one_before_it_is_settled_alone() {
+        let mut bed = Bed::with(&[1, 2, 3, 4]);
+        assert_eq!(bed.done(&[2]), (None, vec![]));
+        let due = bed.unsettled.due().unwrap();
+        bed.now = due - Duration::from_millis(1);
+        assert_eq!(bed.done(&[3]), (None, vec![]));
+        assert_eq!(bed.unsettled.due(), Some(due));
+        bed.now = due;
+        assert_eq!(bed.done(&[]), (None, vec![2, 3]));
+        assert_eq!(bed.unsettled.due(), None);
+        assert_eq!(bed.done(&[1]), (Some(1), vec![]));
+    }
+
+    #[test]
+    fn what_waits_does_not_fill_the_room_for_what_may_come() {
+        let mut bed = Bed::with(&[1, 2, 3, 4, 5]);
+        assert_eq!(bed.done(&[2, 3, 4]), (None, vec![]));
+        assert_eq!(bed.done(&[5]), (None, vec![2, 3, 4, 5]));
+        assert_eq!(bed.unsettled.due(), None);
     }
 
     #[test]
     fn what_another_consumer_has_not_taken_yet_is_not_settled_with_it() {
-        let mut unsettled = with(&[2, 4]);
-        assert_eq!(unsettled.done(vec![2, 4]), (None, vec![2, 4]));
-        unsettled.brought(1);
-        assert_eq!(unsettled.done(vec![1]), (Some(1), vec![]));
-        unsettled.brought(3);
-        unsettled.gone(&[3]);
-        unsettled.brought(5);
-        assert_eq!(unsettled.done(vec![5]), (Some(5), vec![]));
+        let mut bed = Bed::with(&[2, 4]);
+        assert_eq!(bed.done(&[2, 4]), (None, vec![]));
+        bed.unsettled.brought(1);
+        assert_eq!(bed.done(&[1]), (Some(2), vec![]));
+        bed.unsettled.brought(3);
+        bed.unsettled.gone(&[3]);
+        bed.unsettled.brought(5);
+        assert_eq!(bed.done(&[5]), (Some(5), vec![]));
     }
 }

@@ -19,6 +19,7 @@ use super::topology::Directory;
 use super::trouble::Trouble;
 use crate::dispatch::back_off::BackOff;
 use crate::dispatch::broker::{Outgoing, Published};
+use crate::dispatch::due::until;
 use crate::dispatch::standing::{Part, Standing};
 
 /// How many messages a batch may have.
@@ -287,13 +288,6 @@ impl Publishing {
             self.directory.forget(&ended.queue);
             self.standing.ask_for_a_look();
         }
-    }
-}
-
-async fn until(resume: Option<Instant>) {
-    match resume {
-        Some(resume) => tokio::time::sleep_until(resume).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -18,6 +18,7 @@ use super::access::in_time;
 use super::publisher::BATCH_MAX;
 use super::topology::Directory;
 use super::trouble::Trouble;
+use crate::dispatch::due::until;
 use crate::dispatch::ticket::Verdict;
 
 /// How long a message is hidden, in seconds, when nobody says more: a process that dies gives back
@@ -292,13 +293,6 @@ impl<'a> Settling<'a> {
                 None => {}
             }
         }
-    }
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => std::future::pending().await,
     }
 }
 
