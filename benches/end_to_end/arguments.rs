@@ -67,6 +67,8 @@ pub(crate) enum Role {
     Participants,
     /// The ceiling: makes a saga's calls and keeps nothing.
     Proxy,
+    /// The ceiling over RabbitMQ: publishes a saga's commands and keeps nothing.
+    Relay,
     /// Takes in traces and keeps nothing.
     Collector,
 }

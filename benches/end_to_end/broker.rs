@@ -41,8 +41,24 @@ impl Broker {
         vec!["--rabbitmq", &self.url, "--prefix", &self.prefix]
     }
 
-    fn queue(&self, participant: &str) -> String {
+    /// Where it is.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The exchange that commands go through.
+    pub(crate) fn commands(&self) -> String {
+        format!("{}.commands", self.prefix)
+    }
+
+    /// The queue of a participant.
+    pub(crate) fn queue(&self, participant: &str) -> String {
         format!("{}.{participant}", self.prefix)
+    }
+
+    /// The queue that the relay's replies come to.
+    pub(crate) fn relay_replies(&self) -> String {
+        format!("{}.relay", self.prefix)
     }
 
     /// A coordinator that reaches its participants over it.
@@ -84,14 +100,14 @@ impl Broker {
         let connection = Connection::connect(&self.url, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
         let own = PARTICIPANTS.iter().map(|name| self.queue(name));
-        for queue in own.chain([format!("{}.replies", self.prefix)]) {
+        let replies = [format!("{}.replies", self.prefix), self.relay_replies()];
+        for queue in own.chain(replies) {
             for name in [queue.clone(), format!("{queue}.dlq")] {
                 let options = QueueDeleteOptions::default();
                 channel.queue_delete(name.into(), options).await?;
             }
         }
-        for exchange in ["commands", "dead-letters"] {
-            let name = format!("{}.{exchange}", self.prefix);
+        for name in [self.commands(), format!("{}.dead-letters", self.prefix)] {
             let options = ExchangeDeleteOptions::default();
             channel.exchange_delete(name.into(), options).await?;
         }

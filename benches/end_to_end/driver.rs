@@ -34,8 +34,8 @@ impl Order {
         Self::new(&format!("{url}/api/v1/sagas"), variant)
     }
 
-    /// To the proxy at `url`.
-    pub(crate) fn to_proxy(url: &str, variant: Variant) -> Result<Self> {
+    /// To the proxy or the relay at `url`.
+    pub(crate) fn to_bare(url: &str, variant: Variant) -> Result<Self> {
         Self::new(&format!("{url}{}", variant.path()), variant)
     }
 

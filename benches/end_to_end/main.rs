@@ -3,7 +3,7 @@
 //! how to read what it prints.
 //!
 //! Everything that has CPU and memory of its own to be read is a process of its own: the
-//! participants and the proxy are this binary again, in another role; the coordinator is `amends`.
+//! participants, the proxy and the relay are this binary again, in another role; the coordinator is `amends`.
 
 mod arguments;
 mod broker;
@@ -16,11 +16,12 @@ mod overload;
 mod participants;
 mod process;
 mod proxy;
+mod relay;
 mod report;
 mod throughput;
 mod waiting;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Parser as _;
 
 use arguments::{Arguments, Kind, Role};
@@ -42,6 +43,9 @@ fn main() -> Result<()> {
         Some(Role::Participants) => runtime()?.block_on(participants::serve(&arguments)),
         Some(Role::Collector) => runtime()?.block_on(participants::collect()),
         Some(Role::Proxy) => proxy::serve(&arguments.participants),
+        Some(Role::Relay) => {
+            relay::serve(&Broker::of(&arguments).context("the relay needs --rabbitmq")?)
+        }
         None => runtime()?.block_on(async {
             // What was started is stopped where its values are dropped, so an interrupt must not
             // end the process at once.

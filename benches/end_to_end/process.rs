@@ -30,6 +30,7 @@ impl RoleProcess {
         let name = match role {
             Role::Participants => "participants",
             Role::Proxy => "proxy",
+            Role::Relay => "relay",
             Role::Collector => "collector",
         };
         let child = Command::new(std::env::current_exe()?)

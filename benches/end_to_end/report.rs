@@ -25,6 +25,7 @@ pub(crate) fn line(text: &str) {
 pub(crate) fn throughput(
     arguments: &Arguments,
     ceiling: &Series,
+    relayed: Option<&Series>,
     databases: &[Series],
 ) -> Result<()> {
     line(&format!(
@@ -35,7 +36,10 @@ pub(crate) fn throughput(
         arguments.warm_up().as_secs(),
         arguments.rounds(),
     ));
-    let systems: Vec<&Series> = std::iter::once(ceiling).chain(databases).collect();
+    let systems: Vec<&Series> = std::iter::once(ceiling)
+        .chain(relayed)
+        .chain(databases)
+        .collect();
     let header: Vec<String> = systems
         .iter()
         .map(|series| series.name.to_owned())
@@ -61,10 +65,11 @@ pub(crate) fn throughput(
     line("both:");
     row("  refused over completed, a call", &per_call);
     if arguments.off_and_on {
-        second_over_first("ON OVER OFF", databases)?;
+        second_over_first("ON OVER OFF", 1, databases)?;
     }
-    if arguments.rabbitmq.is_some() {
-        second_over_first("RABBITMQ OVER HTTP", databases)?;
+    if let Some(relayed) = relayed {
+        second_over_first("RABBITMQ OVER HTTP", 2, databases)?;
+        against_the_relay(relayed, databases)?;
     }
     let payloads = definitions::input().to_string().len() + STEPS * participants::ANSWER.len();
     line(&format!(
@@ -76,13 +81,34 @@ pub(crate) fn throughput(
     Ok(())
 }
 
-/// Prints how the second of each database's two columns compares with the first.
-fn second_over_first(what: &str, databases: &[Series]) -> Result<()> {
+/// Prints what of each database's two rates, the first over HTTP and the second over RabbitMQ, is
+/// the relay's: how much there is to be had over RabbitMQ, and how much of that is had.
+fn against_the_relay(relayed: &Series, databases: &[Series]) -> Result<()> {
     for (title, variant) in [
         ("completed", Variant::Completed),
         ("refused", Variant::Refused),
     ] {
-        let mut cells = vec!["-".to_owned()];
+        let (mut reach, mut had) = (vec!["-".to_owned(); 2], vec!["-".to_owned(); 2]);
+        for pair in databases.chunks(2) {
+            let [http, rabbitmq] = pair else { continue };
+            let bare = relayed.of(variant);
+            reach.extend([ratio(bare, http.of(variant), 1.0)?, "-".to_owned()]);
+            had.extend(["-".to_owned(), ratio(rabbitmq.of(variant), bare, 1.0)?]);
+        }
+        row(&format!("  RELAY OVER HTTP, {title}"), &reach);
+        row(&format!("  RABBITMQ OVER RELAY, {title}"), &had);
+    }
+    Ok(())
+}
+
+/// Prints how the second of each database's two columns compares with the first, beside so many
+/// columns of ceilings.
+fn second_over_first(what: &str, ceilings: usize, databases: &[Series]) -> Result<()> {
+    for (title, variant) in [
+        ("completed", Variant::Completed),
+        ("refused", Variant::Refused),
+    ] {
+        let mut cells = vec!["-".to_owned(); ceilings];
         for pair in databases.chunks(2) {
             let off = pair.first().context("a column")?;
             for series in pair {

@@ -26,7 +26,7 @@ pub(crate) struct Figures {
     pub(crate) p50_ms: f64,
     /// Of a hundred sagas, 99 took no longer, in milliseconds.
     pub(crate) p99_ms: f64,
-    /// CPU of the coordinator or the proxy for one saga.
+    /// CPU of the coordinator, the proxy or the relay for one saga.
     pub(crate) cpu_ms: f64,
     /// CPU of the database's server for one saga.
     pub(crate) database_cpu_ms: Option<f64>,
@@ -36,7 +36,7 @@ pub(crate) struct Figures {
     pub(crate) row_writes: Option<f64>,
     /// Bytes on disk for one saga.
     pub(crate) bytes: Option<f64>,
-    /// The most memory that the coordinator or the proxy held so far.
+    /// The most memory that it held so far.
     pub(crate) peak_mb: f64,
 }
 
@@ -77,6 +77,7 @@ pub(crate) async fn run(
     broker: Option<&Broker>,
 ) -> Result<()> {
     let mut ceiling = Series::new("bare proxy");
+    let mut relayed = broker.map(|broker| (broker, Series::new("bare relay, RabbitMQ")));
     let mut databases: Vec<(Kind, Trim, Series)> = arguments
         .databases
         .iter()
@@ -91,14 +92,22 @@ pub(crate) async fn run(
     };
     for round in 1..=arguments.rounds() {
         report::progress(&format!("round {round}: the bare proxy"));
-        ceiling.add(of_proxy(arguments, participants).await?);
+        let proxy = RoleProcess::start(Role::Proxy, participants.url())?;
+        ceiling.add(bare(arguments, &proxy).await?);
+        drop(proxy);
+        if let Some((broker, series)) = &mut relayed {
+            report::progress(&format!("round {round}: the bare relay"));
+            let relay = RoleProcess::start_with(Role::Relay, &broker.told())?;
+            series.add(bare(arguments, &relay).await?);
+        }
         for (kind, trim, series) in &mut databases {
             report::progress(&format!("round {round}: {}", series.name));
             series.add(of_coordinator(arguments, &others, *kind, *trim).await?);
         }
     }
     let databases: Vec<Series> = databases.into_iter().map(|(_, _, series)| series).collect();
-    report::throughput(arguments, &ceiling, &databases)
+    let relayed = relayed.map(|(_, series)| series);
+    report::throughput(arguments, &ceiling, relayed.as_ref(), &databases)
 }
 
 /// The processes that a coordinator talks to.
@@ -136,31 +145,31 @@ fn trimmed(settings: Settings, trim: Trim, collector: &str) -> Settings {
 
 /// A coordinator as it is shipped, with the bench's definitions and participants.
 pub(crate) fn settings(database: &str, directory: &tempfile::TempDir, url: &str) -> Settings {
-    let settings = bare(database, directory);
+    let settings = without_participants(database, directory);
     PARTICIPANTS
         .iter()
         .fold(settings, |settings, name| settings.participant(name, url))
 }
 
 /// One that knows no participant.
-fn bare(database: &str, directory: &tempfile::TempDir) -> Settings {
+fn without_participants(database: &str, directory: &tempfile::TempDir) -> Settings {
     Settings::new(env!("CARGO_BIN_EXE_amends"), database, directory.path())
 }
 
-async fn of_proxy(arguments: &Arguments, participants: &RoleProcess) -> Result<[Figures; 2]> {
-    let proxy = RoleProcess::start(Role::Proxy, participants.url())?;
+/// Measures a process that passes a saga's calls on and keeps nothing.
+async fn bare(arguments: &Arguments, process: &RoleProcess) -> Result<[Figures; 2]> {
     let look = async || {
         Ok(Look {
-            own: process::cpu_ms([proxy.id()]),
+            own: process::cpu_ms([process.id()]),
             database: None,
         })
     };
     let mut figures = Vec::new();
     for variant in [Variant::Completed, Variant::Refused] {
-        let order = Order::to_proxy(proxy.url(), variant)?;
+        let order = Order::to_bare(process.url(), variant)?;
         let times = (arguments.warm_up(), arguments.measured());
         let seen = load(&order, arguments.clients, times, look).await?;
-        figures.push(Figures::of(&seen, proxy.id())?);
+        figures.push(Figures::of(&seen, process.id())?);
     }
     both(figures)
 }
@@ -174,7 +183,7 @@ async fn of_coordinator(
     let database = Watched::fresh(kind, arguments).await?;
     let directory = definitions::directory()?;
     let settings = match others.broker.filter(|_| trim == Trim::RabbitMq) {
-        Some(broker) => broker.configure(bare(database.url(), &directory)),
+        Some(broker) => broker.configure(without_participants(database.url(), &directory)),
         None => settings(database.url(), &directory, others.participants.url()),
     };
     let settings = trimmed(settings, trim, others.collector.url());
