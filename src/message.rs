@@ -22,10 +22,5 @@ const SPEC_VERSION: &str = "1.0";
 /// The longest `id` of a reply, in characters: it is kept with its saga.
 pub const REPLY_ID_CHARS_MAX: usize = 255;
 
-/// Reads JSON text as deep as an answer over HTTP may go.
-fn parse<'de, T: serde::Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, serde_json::Error> {
-    serde_json::from_slice(bytes)
-}
-
 #[cfg(test)]
 mod tests;

@@ -14,12 +14,6 @@ use crate::saga::{Outcome, StepError, Timestamp};
 
 use super::Attempt;
 
-/// The longest `code` of a problem that is taken; a longer one is no word to switch on.
-const CODE_MAX_BYTES: usize = 128;
-
-/// How much of a problem's `detail` is kept.
-const MESSAGE_MAX_CHARS: usize = 2_000;
-
 /// The body of an answer.
 pub(super) enum Body {
     Whole(Bytes),
@@ -130,14 +124,15 @@ struct Problem(serde_json::Map<String, Value>);
 
 impl Problem {
     fn code(self) -> Option<String> {
-        let is_word =
-            |code: &&str| code.len() <= CODE_MAX_BYTES && !code.contains(|c: char| c.is_control());
+        let is_word = |code: &&str| {
+            code.len() <= StepError::CODE_BYTES_MAX && !code.contains(|c: char| c.is_control())
+        };
         self.text("code").filter(is_word).map(str::to_owned)
     }
 
     fn message(&self) -> Option<String> {
         let text = self.text("detail").or_else(|| self.text("title"))?;
-        Some(text.chars().take(MESSAGE_MAX_CHARS).collect())
+        Some(text.chars().take(StepError::MESSAGE_CHARS_MAX).collect())
     }
 
     fn text(&self, member: &str) -> Option<&str> {

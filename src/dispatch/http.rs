@@ -131,10 +131,7 @@ impl HttpParticipant {
 }
 
 fn transient(code: &str, message: String) -> Outcome {
-    Outcome::Transient {
-        error: StepError::new(code, message),
-        retry_after_ms: None,
-    }
+    Outcome::transient(StepError::new(code, message))
 }
 
 /// Reads the body, as far as it may go. One that says that it is too long is not even begun.

@@ -93,9 +93,6 @@ impl LocalParticipant {
     }
 
     fn transient(&self, code: &str, what: &str) -> Outcome {
-        Outcome::Transient {
-            error: StepError::new(code, format!("{} {what}", self.name)),
-            retry_after_ms: None,
-        }
+        Outcome::transient(StepError::new(code, format!("{} {what}", self.name)))
     }
 }

@@ -162,8 +162,5 @@ pub(super) fn command(
 }
 
 fn transient(code: &str, message: String) -> Outcome {
-    Outcome::Transient {
-        error: StepError::new(code, message),
-        retry_after_ms: None,
-    }
+    Outcome::transient(StepError::new(code, message))
 }

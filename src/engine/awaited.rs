@@ -18,7 +18,7 @@ use super::tenure::Tenure;
 use crate::definition::StepIndex;
 use crate::definition::request::Phase;
 use crate::dispatch::Attempt;
-use crate::saga::{Event, InFlight, Input, Outcome, Saga, SagaId, StepError, Timestamp};
+use crate::saga::{Event, InFlight, Input, Saga, SagaId, StepError, Timestamp};
 use crate::telemetry::metrics::AttemptOutcome;
 use crate::telemetry::traces::AttemptSpan;
 
@@ -100,7 +100,7 @@ impl Said {
                 phase: replied.phase,
                 reply: Some(replied.id.clone()),
                 outcome: AttemptOutcome::of(&replied.outcome),
-                error: error_of(&replied.outcome).cloned(),
+                error: replied.outcome.error().cloned(),
             }),
             Input::DeadLettered(letter) => Some(Self {
                 step: letter.call.step,
@@ -116,15 +116,6 @@ impl Said {
             | Input::Wake { .. }
             | Input::Signal { .. }
             | Input::Command { .. } => None,
-        }
-    }
-}
-
-fn error_of(outcome: &Outcome) -> Option<&StepError> {
-    match outcome {
-        Outcome::Succeeded { .. } => None,
-        Outcome::Refused(error) | Outcome::Transient { error, .. } | Outcome::Unknown(error) => {
-            Some(error)
         }
     }
 }

@@ -234,12 +234,7 @@ impl Tenure {
 /// Tells of an attempt that came to nothing, for whoever looks closely. What the participant said
 /// stays out of it: it may be of its customers.
 fn tell(attempt: &Attempt, entry: &Entry, outcome: &Outcome) {
-    let (word, error) = match outcome {
-        Outcome::Succeeded { .. } => return,
-        Outcome::Refused(error) => ("refused", error),
-        Outcome::Transient { error, .. } => ("transient", error),
-        Outcome::Unknown(error) => ("unknown", error),
-    };
+    let Some(error) = outcome.error() else { return };
     tracing::debug!(
         saga_id = %attempt.saga,
         trace_id = %entry.trace_id(),
@@ -247,7 +242,7 @@ fn tell(attempt: &Attempt, entry: &Entry, outcome: &Outcome) {
         phase = attempt.phase.as_str(),
         participant = &*attempt.participant,
         attempt = attempt.number,
-        outcome = word,
+        outcome = outcome.as_str(),
         code = error.code,
         "an attempt did not succeed"
     );

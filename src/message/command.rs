@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{COMMAND_TYPE, SPEC_VERSION};
@@ -148,7 +147,7 @@ impl Command {
     /// # Errors
     /// When it is no command of this version. Members that are not known are ignored.
     pub fn read(message: &[u8]) -> Result<Self, MalformedCommand> {
-        let wire: Wire<'_> = super::parse(message)?;
+        let wire: Wire<'_> = serde_json::from_slice(message)?;
         if wire.specversion != SPEC_VERSION || wire.kind != COMMAND_TYPE {
             return Err(MalformedCommand::Type {
                 found: format!("{} of {}", wire.kind, wire.specversion),
@@ -173,13 +172,5 @@ impl Command {
             tracestate: wire.tracestate,
             data: wire.data.map_or("null", RawValue::get).to_owned(),
         })
-    }
-
-    /// What comes with it, as a value.
-    ///
-    /// # Errors
-    /// When it is no JSON; never so for a command that was read.
-    pub fn data_value(&self) -> Result<Value, serde_json::Error> {
-        serde_json::from_str(&self.data)
     }
 }

@@ -8,10 +8,6 @@ use crate::definition::request::Phase;
 use crate::saga::nesting::is_shallow;
 use crate::saga::{Outcome, SagaId, StepError};
 
-/// The longest `code` of an error, in bytes; a longer one is no word to switch on.
-const CODE_BYTES_MAX: usize = 128;
-/// How much of an error's message is kept, in characters.
-const MESSAGE_CHARS_MAX: usize = 2_000;
 /// The code of an error that names none.
 const NO_CODE: &str = "refused";
 
@@ -122,7 +118,7 @@ impl Reply {
     /// # Errors
     /// When it is no reply of this version. Members that are not known are ignored.
     pub fn read(message: &[u8]) -> Result<Self, MalformedReply> {
-        let wire: Wire = super::parse(message)?;
+        let wire: Wire = serde_json::from_slice(message)?;
         if wire.specversion != SPEC_VERSION || wire.kind != REPLY_TYPE {
             return Err(MalformedReply::Type {
                 found: format!("{} of {}", wire.kind, wire.specversion),
@@ -173,11 +169,12 @@ impl ReplyOutcome {
             Some(Value::String(text)) => Ok(Some(text.as_str())),
             Some(_) => Err("must have texts for `code` and `message`"),
         };
-        let code = text("code")?.filter(|code| !code.is_empty() && code.len() <= CODE_BYTES_MAX);
+        let code = text("code")?
+            .filter(|code| !code.is_empty() && code.len() <= StepError::CODE_BYTES_MAX);
         let message: String = text("message")?
             .unwrap_or("")
             .chars()
-            .take(MESSAGE_CHARS_MAX)
+            .take(StepError::MESSAGE_CHARS_MAX)
             .collect();
         let otherwise = if word == Word::Retry {
             "retry"

@@ -25,6 +25,39 @@ pub enum Outcome {
     Unknown(StepError),
 }
 
+impl Outcome {
+    /// One that is tried again when the step's own policy says so.
+    #[must_use]
+    pub fn transient(error: StepError) -> Self {
+        Self::Transient {
+            error,
+            retry_after_ms: None,
+        }
+    }
+
+    /// Its word in the journal, in traces and in logs.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Succeeded { .. } => "succeeded",
+            Self::Refused(_) => "refused",
+            Self::Transient { .. } => "transient",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+
+    /// Why it was not done, where it was not.
+    #[must_use]
+    pub fn error(&self) -> Option<&StepError> {
+        match self {
+            Self::Succeeded { .. } => None,
+            Self::Refused(error) | Self::Transient { error, .. } | Self::Unknown(error) => {
+                Some(error)
+            }
+        }
+    }
+}
+
 /// Why an attempt failed: a stable word and a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepError {
@@ -35,6 +68,12 @@ pub struct StepError {
 }
 
 impl StepError {
+    /// The longest `code` that is taken from a participant, in bytes; a longer one is no word to
+    /// switch on.
+    pub const CODE_BYTES_MAX: usize = 128;
+    /// How much is kept of a participant's message, in characters.
+    pub const MESSAGE_CHARS_MAX: usize = 2_000;
+
     /// An error with this code and sentence. Not every database takes the character NUL in a text,
     /// and what a participant or an input said may hold it: another stands for it.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {

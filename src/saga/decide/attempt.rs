@@ -87,17 +87,11 @@ impl Deciding<'_> {
         if self.definition.step(call.step).is_none() {
             return;
         }
-        let outcome = match outcome {
-            Outcome::Succeeded { .. } => "succeeded",
-            Outcome::Refused(_) => "refused",
-            Outcome::Transient { .. } => "transient",
-            Outcome::Unknown(_) => "unknown",
-        };
         self.emit(Event::LateReply {
             step: call.step,
             phase: call.phase,
             attempt: call.attempt,
-            outcome: outcome.to_owned(),
+            outcome: outcome.as_str().to_owned(),
             reply,
         });
     }

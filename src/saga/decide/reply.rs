@@ -126,11 +126,7 @@ impl Deciding<'_> {
         match fate {
             Fate::Unknown => self.ended(step, phase, Outcome::Unknown(error), draw),
             Fate::Retried => {
-                let outcome = Outcome::Transient {
-                    error,
-                    retry_after_ms: None,
-                };
-                self.ended(step, phase, outcome, draw);
+                self.ended(step, phase, Outcome::transient(error), draw);
             }
             Fate::Held => {
                 let known = self.saga.record(step).is_some_and(|own| own.dead_lettered);
@@ -159,11 +155,8 @@ impl Deciding<'_> {
             })
             .collect();
         for InFlight { step, phase, .. } in late {
-            let outcome = Outcome::Transient {
-                error: StepError::new(TIMEOUT, "no reply came in time"),
-                retry_after_ms: None,
-            };
-            self.ended(step, phase, outcome, draw);
+            let error = StepError::new(TIMEOUT, "no reply came in time");
+            self.ended(step, phase, Outcome::transient(error), draw);
         }
     }
 }

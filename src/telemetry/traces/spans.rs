@@ -85,16 +85,9 @@ impl AttemptSpan {
 
     /// Records what the attempt came to.
     pub fn ended(self, outcome: &Outcome) {
-        if self.span.is_none() {
-            return;
+        if !self.span.is_none() {
+            self.record(outcome.as_str(), outcome.error());
         }
-        let (word, error) = match outcome {
-            Outcome::Succeeded { .. } => ("succeeded", None),
-            Outcome::Refused(error) => ("refused", Some(error)),
-            Outcome::Transient { error, .. } => ("transient", Some(error)),
-            Outcome::Unknown(error) => ("unknown", Some(error)),
-        };
-        self.record(word, error);
     }
 
     /// The same for one that a reply has ended, or its absence.
