@@ -112,16 +112,20 @@ pub(super) fn read_sqs(section: &mut Section) -> Option<Sqs> {
 }
 
 fn prefix(text: &str) -> Result<String, String> {
-    let fits = (1..=PREFIX_CHARS_MAX).contains(&text.len())
+    fits_every_broker(text, PREFIX_CHARS_MAX)?;
+    Ok(text.to_owned())
+}
+
+/// Whether every broker takes that as a name, or as a part of one; `Err` says what it must be.
+pub(super) fn fits_every_broker(text: &str, chars_max: usize) -> Result<(), String> {
+    let fits = (1..=chars_max).contains(&text.len())
         && text
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
     if fits {
-        Ok(text.to_owned())
+        Ok(())
     } else {
-        Err(format!(
-            "must be 1 to {PREFIX_CHARS_MAX} of A-Z a-z 0-9 - _ ."
-        ))
+        Err(format!("must be 1 to {chars_max} of A-Z a-z 0-9 - _ ."))
     }
 }
 

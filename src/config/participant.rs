@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use http::{HeaderName, HeaderValue};
 use url::Url;
 
+use super::broker::fits_every_broker;
 use super::guards::{Guards, read_guards};
 use super::quantity::{duration_ms, size_bytes};
 use super::secrets::MASK;
@@ -261,17 +262,8 @@ fn not_of_queues(section: &mut Section) -> Option<QueueTransport> {
 /// A name that every broker takes, with room for what is put behind it.
 fn queue_name(text: &str) -> Result<String, String> {
     let bare = text.strip_suffix(".fifo").unwrap_or(text);
-    let fits = (1..=QUEUE_CHARS_MAX).contains(&bare.len())
-        && bare
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
-    if fits {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "must be 1 to {QUEUE_CHARS_MAX} of A-Z a-z 0-9 - _ ."
-        ))
-    }
+    fits_every_broker(bare, QUEUE_CHARS_MAX)?;
+    Ok(text.to_owned())
 }
 
 pub(super) fn http_url(text: &str) -> Result<Url, String> {

@@ -64,10 +64,6 @@ impl RabbitMq {
         settings: &config::RabbitMq,
         queues: &[String],
     ) -> Result<Arc<dyn Broker>, DispatchError> {
-        let wrong = |why| DispatchError::Broker {
-            broker: BrokerKind::RabbitMq,
-            why,
-        };
         let address = Address::parse(&settings.url, NAME).map_err(wrong)?;
         let names = Names::of(&settings.prefix).map_err(wrong)?;
         let topology = Topology::of_coordinator(&names, queues, settings.declare).map_err(wrong)?;
@@ -158,6 +154,14 @@ impl Broker for RabbitMq {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+/// What is wrong with the settings, or with the server.
+fn wrong(why: String) -> DispatchError {
+    DispatchError::Broker {
+        broker: BrokerKind::RabbitMq,
+        why,
     }
 }
 

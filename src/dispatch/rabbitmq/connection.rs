@@ -92,9 +92,9 @@ pub(crate) enum Trouble {
     Channel(String),
 }
 
-impl Trouble {
+impl From<Error> for Trouble {
     /// Reads what the library says.
-    pub(crate) fn of(error: &Error) -> Self {
+    fn from(error: Error) -> Self {
         let is_channel = error.is_amqp_soft_error()
             || matches!(
                 error.kind(),
@@ -103,9 +103,9 @@ impl Trouble {
                     | ErrorKind::ChannelsLimitReached
             );
         if is_channel {
-            Self::Channel(words(error))
+            Self::Channel(words(&error))
         } else {
-            Self::Connection(words(error))
+            Self::Connection(words(&error))
         }
     }
 }
@@ -199,20 +199,20 @@ mod tests {
             "ACCESS_REFUSED - access to queue 'q' in vhost '/' refused for user 'ann'",
         );
         let expected = "ACCESS_REFUSED - access to queue 'q' in vhost '/' refused";
-        assert_eq!(Trouble::of(&error), Trouble::Channel(expected.to_owned()));
+        assert_eq!(Trouble::from(error), Trouble::Channel(expected.to_owned()));
         let error = protocol(
             AMQPHardError::CONNECTIONFORCED,
             "CONNECTION_FORCED - shutdown",
         );
         let expected = "CONNECTION_FORCED - shutdown";
         assert_eq!(
-            Trouble::of(&error),
+            Trouble::from(error),
             Trouble::Connection(expected.to_owned())
         );
         let error = Error::from(ErrorKind::MissingHeartbeatError);
-        assert!(matches!(Trouble::of(&error), Trouble::Connection(_)));
+        assert!(matches!(Trouble::from(error), Trouble::Connection(_)));
         let error = Error::from(ErrorKind::InvalidChannel(3));
-        assert!(matches!(Trouble::of(&error), Trouble::Channel(_)));
+        assert!(matches!(Trouble::from(error), Trouble::Channel(_)));
     }
 
     #[test]

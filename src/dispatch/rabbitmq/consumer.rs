@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Address, Listener, News, Trouble, close};
 use super::settling::Unsettled;
+use super::topology::open;
 use crate::dispatch::back_off::BackOff;
 use crate::dispatch::due::until;
 use crate::dispatch::standing::{Part, Standing};
@@ -150,13 +151,9 @@ impl<T: Send + 'static> Consumer<T> {
         source: &Source,
         back_off: &mut BackOff,
     ) -> Result<(), Trouble> {
-        let of = |error: lapin::Error| Trouble::of(&error);
-        let channel = connection.create_channel().await.map_err(of)?;
+        let channel = open(connection).await?;
         let options = BasicQosOptions::default();
-        channel
-            .basic_qos(source.prefetch, options)
-            .await
-            .map_err(of)?;
+        channel.basic_qos(source.prefetch, options).await?;
         let (mut streams, mut tags) = (Vec::new(), Vec::new());
         for (number, queue) in source.queues.iter().enumerate() {
             let consuming = channel.basic_consume(
@@ -165,7 +162,7 @@ impl<T: Send + 'static> Consumer<T> {
                 BasicConsumeOptions::default(),
                 FieldTable::default(),
             );
-            let consumer = consuming.await.map_err(of)?;
+            let consumer = consuming.await?;
             tags.push(consumer.tag());
             let ended = once(std::future::ready((number, None)));
             let brought = consumer.map(move |brought| (number, brought.ok()));
@@ -300,7 +297,7 @@ impl<T: Send + 'static> Subscription<'_, T> {
             let cancelled = self
                 .channel
                 .basic_cancel(tag, BasicCancelOptions::default());
-            cancelled.await.map_err(|error| Trouble::of(&error))?;
+            cancelled.await?;
         }
         let mut again: Vec<u64> = self.later.drain(..).map(|(_, tag)| tag).collect();
         while let Some(Some((_, brought))) = self.streams.next().now_or_never() {
@@ -321,7 +318,6 @@ impl<T: Send + 'static> Subscription<'_, T> {
     /// Every verdict is in.
     async fn close(mut self) -> Result<(), Trouble> {
         self.unsettled.ack(&self.channel, &[], true).await?;
-        let closed = self.channel.close(200, "done".into()).await;
-        closed.map_err(|error| Trouble::of(&error))
+        Ok(self.channel.close(200, "done".into()).await?)
     }
 }

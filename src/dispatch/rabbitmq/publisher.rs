@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use super::connection::{Address, Listener, News, Trouble, close, gone};
 use super::properties::Message;
 use super::returns::{Completed, Fate, Key, Returns};
-use super::topology::Topology;
+use super::topology::{Topology, open};
 use crate::dispatch::back_off::BackOff;
 use crate::dispatch::broker::Published;
 use crate::dispatch::standing::{Part, Standing};
@@ -164,14 +164,10 @@ impl Publishing {
         back_off: &mut BackOff,
     ) -> Result<(), Trouble> {
         self.look(connection).await?;
-        let channel = connection
-            .create_channel()
-            .await
-            .map_err(|error| Trouble::of(&error))?;
+        let channel = open(connection).await?;
         channel
             .confirm_select(ConfirmSelectOptions::default())
-            .await
-            .map_err(|error| Trouble::of(&error))?;
+            .await?;
         self.standing.up(Part::Publishing);
         back_off.reset();
         self.pump(connection, &channel, listener).await
@@ -276,7 +272,7 @@ impl Publishing {
                 self.tell(number, fate);
             }
         }
-        problem.map_or(Ok(()), |error| Err(Trouble::of(&error)))
+        problem.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// One that nobody waits for any more is known by nothing, but may bring another's message.

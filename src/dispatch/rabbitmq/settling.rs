@@ -109,7 +109,8 @@ impl Unsettled {
         let written = try_join_all(
             acks.map(|(tag, multiple)| channel.basic_ack(tag, BasicAckOptions { multiple })),
         );
-        written.await.map(drop).map_err(|error| Trouble::of(&error))
+        written.await?;
+        Ok(())
     }
 
     /// Tells the server that `again` are to come again, and that `dead` are dead letters.
@@ -130,10 +131,8 @@ impl Unsettled {
                 channel.basic_nack(tag, BasicNackOptions { multiple, requeue })
             }))
         };
-        try_join(all(again, true), all(dead, false))
-            .await
-            .map(drop)
-            .map_err(|error| Trouble::of(&error))
+        try_join(all(again, true), all(dead, false)).await?;
+        Ok(())
     }
 }
 

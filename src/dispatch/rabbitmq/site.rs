@@ -9,16 +9,14 @@ use lapin::{Channel, Connection};
 
 use super::connection::{Address, Trouble, close};
 use super::topology::{Names, dead_letters_of, name, open};
+use super::{NAME, wrong};
 use crate::config;
 use crate::dispatch::DispatchError;
-use crate::dispatch::broker::BrokerKind;
 
 /// How long the server may take to let us in, before it is said to be away.
 const REACH_WITHIN: Duration = Duration::from_secs(5);
 /// How often a queue is looked at that nobody takes from.
 const LOOK: Duration = Duration::from_millis(50);
-/// What the server's operator sees of us.
-const NAME: &str = "amends";
 
 /// The exchanges and queues of one deployment.
 #[derive(Clone, Debug)]
@@ -92,8 +90,7 @@ impl Site {
             };
             let looked_at = channel
                 .queue_declare(queue.clone(), options, FieldTable::default())
-                .await
-                .map_err(|error| Trouble::of(&error))?;
+                .await?;
             is_taken_from &= looked_at.consumer_count() > 0;
         }
         let _closed = channel.close(200, "done".into()).await.is_ok();
@@ -121,14 +118,12 @@ impl Site {
         for queue in self.queues.iter().chain(&self.dead_letters) {
             channel
                 .queue_delete(queue.clone(), QueueDeleteOptions::default())
-                .await
-                .map_err(|error| Trouble::of(&error))?;
+                .await?;
         }
         for exchange in &self.exchanges {
             channel
                 .exchange_delete(exchange.clone(), ExchangeDeleteOptions::default())
-                .await
-                .map_err(|error| Trouble::of(&error))?;
+                .await?;
         }
         Ok(())
     }
@@ -138,12 +133,5 @@ impl Site {
             Ok(connected) => connected.map_err(wrong),
             Err(_elapsed) => Err(wrong("it does not answer".to_owned())),
         }
-    }
-}
-
-fn wrong(why: String) -> DispatchError {
-    DispatchError::Broker {
-        broker: BrokerKind::RabbitMq,
-        why,
     }
 }

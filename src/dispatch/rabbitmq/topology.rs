@@ -267,16 +267,13 @@ impl Topology {
                     .await
             }
         };
-        looked.map_err(|error| Trouble::of(&error))
+        Ok(looked?)
     }
 }
 
 /// A channel on `connection`.
 pub(crate) async fn open(connection: &Connection) -> Result<Channel, Trouble> {
-    connection
-        .create_channel()
-        .await
-        .map_err(|error| Trouble::of(&error))
+    Ok(connection.create_channel().await?)
 }
 
 fn quorum(deliveries_max: i64) -> FieldTable {
