@@ -108,6 +108,21 @@ pub enum PublishResult {
     Failed,
 }
 
+impl PublishResult {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Confirmed, Self::Returned, Self::Failed];
+
+    /// The word in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Returned => "returned",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// Whoever counts what brokers are given.
 #[derive(Clone)]
 pub struct OnPublished(Arc<dyn Fn(BrokerKind, PublishResult) + Send + Sync>);
@@ -404,13 +419,9 @@ impl Dispatcher {
     /// Over a broker, and where a 202 only accepts, the guards see the exchange and not the reply.
     pub async fn send(&self, pass: Pass, attempt: &Attempt, now: Timestamp) -> Sent {
         let Some(reached) = self.participants.get(&*attempt.participant) else {
-            return Sent::Ended(Outcome::Transient {
-                error: StepError::new(
-                    "participant_unknown",
-                    format!("no participant {} is configured", attempt.participant),
-                ),
-                retry_after_ms: None,
-            });
+            let why = format!("no participant {} is configured", attempt.participant);
+            let error = StepError::new("participant_unknown", why);
+            return Sent::Ended(Outcome::transient(error));
         };
         let begun = (!pass.is_free()).then(Instant::now);
         let deadline = self.deadline(attempt, now);

@@ -16,14 +16,12 @@ use crate::api::tls::server_config;
 use crate::api::{self, App};
 use crate::config::Config;
 use crate::definition::Severity;
-use crate::dispatch::broker::BrokerKind;
-use crate::dispatch::{Dispatcher, Locals, Means, OnPublished, PublishResult, rabbitmq};
+use crate::dispatch::{Dispatcher, Locals, Means, OnPublished, rabbitmq};
 use crate::engine::callbacks::Callbacks;
 use crate::engine::catalogue::{Catalogue, FileProblem};
 use crate::engine::clock;
 use crate::engine::{Engine, EngineParts, EngineSettings, Lifecycle};
 use crate::store::{DatabaseSettings, ReplicaInfo, Store, StoreError};
-use crate::telemetry::metrics::{Broker, Publishing};
 use crate::telemetry::{Metrics, Traces, logs};
 
 /// The first wait for a database that does not answer.
@@ -283,16 +281,7 @@ fn means<'a>(config: &'a Config, metrics: &Arc<Metrics>) -> Means<'a> {
         rabbitmq: config.rabbitmq.as_ref(),
         sqs: config.sqs.as_ref(),
         locals: Locals::default(),
-        published: OnPublished::new(move |kind, result| {
-            let broker = match kind {
-                BrokerKind::RabbitMq => Broker::RabbitMq,
-                BrokerKind::Sqs => Broker::Sqs,
-            };
-            let result = match result {
-                PublishResult::Confirmed => Publishing::Confirmed,
-                PublishResult::Returned => Publishing::Returned,
-                PublishResult::Failed => Publishing::Failed,
-            };
+        published: OnPublished::new(move |broker, result| {
             metrics.message_published(broker, result);
         }),
     }

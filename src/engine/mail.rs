@@ -10,9 +10,9 @@ use super::CommandError;
 use super::advance::Whence;
 use super::replies::Taken;
 use super::tenure::Tenure;
-use crate::dispatch::broker::{BrokerKind, Delivery, Origin};
+use crate::dispatch::broker::{Delivery, Origin};
 use crate::message::Reply;
-use crate::telemetry::metrics::{Broker, Receiving};
+use crate::telemetry::metrics::Receiving;
 
 /// Why a reply that answers nothing was kept.
 const STRAY: &str = "malformed: there is no such saga, or nothing is asked in such a step of it";
@@ -70,8 +70,8 @@ impl Tenure {
         match &delivery.origin {
             Origin::Replies => {
                 let result = self.take_message(delivery).await?;
-                let broker = broker(delivery.broker);
-                self.parts.metrics.message_received(broker, result);
+                let metrics = &self.parts.metrics;
+                metrics.message_received(delivery.broker, result);
                 Ok(())
             }
             Origin::Dead { queue, .. } => {
@@ -119,13 +119,5 @@ impl Tenure {
                 Receiving::Malformed
             }
         })
-    }
-}
-
-/// The broker as metrics name it.
-fn broker(kind: BrokerKind) -> Broker {
-    match kind {
-        BrokerKind::RabbitMq => Broker::RabbitMq,
-        BrokerKind::Sqs => Broker::Sqs,
     }
 }

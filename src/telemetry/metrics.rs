@@ -26,13 +26,15 @@ use prometheus::{Histogram, IntCounter, Registry, TextEncoder};
 
 pub use families::MetricsError;
 pub use http::Method;
-pub use messages::{Broker, Publishing, Receiving};
+pub use messages::Receiving;
 pub use participants::{AttemptOutcome, ParticipantMetrics};
 pub use readings::{DeadLetters, Readings, SagasStanding};
 pub use sagas::{Finish, SagaMetrics, Undoing};
 
 use super::build;
 use crate::definition::Definition;
+use crate::dispatch::PublishResult;
+use crate::dispatch::broker::BrokerKind;
 use families::{Counters, Gauges, Histograms};
 use http::HttpMetrics;
 use messages::MessageMetrics;
@@ -201,12 +203,12 @@ impl Metrics {
     }
 
     /// A command was given to a broker.
-    pub fn message_published(&self, broker: Broker, result: Publishing) {
+    pub fn message_published(&self, broker: BrokerKind, result: PublishResult) {
         self.messages.published(broker, result);
     }
 
     /// A reply came through a broker.
-    pub fn message_received(&self, broker: Broker, result: Receiving) {
+    pub fn message_received(&self, broker: BrokerKind, result: Receiving) {
         self.messages.received(broker, result);
     }
 

@@ -3,49 +3,8 @@
 use prometheus::{IntCounter, Registry};
 
 use super::families::{Counters, MetricsError};
-
-/// A broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broker {
-    /// RabbitMQ.
-    RabbitMq,
-    /// SQS, or what speaks its protocol.
-    Sqs,
-}
-
-impl Broker {
-    const ALL: [Self; 2] = [Self::RabbitMq, Self::Sqs];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::RabbitMq => "rabbitmq",
-            Self::Sqs => "sqs",
-        }
-    }
-}
-
-/// What became of a message that was published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Publishing {
-    /// The broker has it.
-    Confirmed,
-    /// The broker had nowhere to put it.
-    Returned,
-    /// It was not taken.
-    Failed,
-}
-
-impl Publishing {
-    const ALL: [Self; 3] = [Self::Confirmed, Self::Returned, Self::Failed];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Confirmed => "confirmed",
-            Self::Returned => "returned",
-            Self::Failed => "failed",
-        }
-    }
-}
+use crate::dispatch::PublishResult;
+use crate::dispatch::broker::BrokerKind;
 
 /// What became of a message that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,33 +58,33 @@ impl MessageMetrics {
             ["transport", "result"],
         )?;
         Ok(Self {
-            published: Broker::ALL.map(|broker| {
-                Publishing::ALL.map(|result| published.at([broker.as_str(), result.as_str()]))
+            published: BrokerKind::ALL.map(|broker| {
+                PublishResult::ALL.map(|result| published.at([broker.as_str(), result.as_str()]))
             }),
-            received: Broker::ALL.map(|broker| {
+            received: BrokerKind::ALL.map(|broker| {
                 Receiving::ALL.map(|result| received.at([broker.as_str(), result.as_str()]))
             }),
         })
     }
 
-    pub(super) fn published(&self, broker: Broker, result: Publishing) {
+    pub(super) fn published(&self, broker: BrokerKind, result: PublishResult) {
         let [rabbitmq, sqs] = &self.published;
         let [confirmed, returned, failed] = match broker {
-            Broker::RabbitMq => rabbitmq,
-            Broker::Sqs => sqs,
+            BrokerKind::RabbitMq => rabbitmq,
+            BrokerKind::Sqs => sqs,
         };
         match result {
-            Publishing::Confirmed => confirmed.inc(),
-            Publishing::Returned => returned.inc(),
-            Publishing::Failed => failed.inc(),
+            PublishResult::Confirmed => confirmed.inc(),
+            PublishResult::Returned => returned.inc(),
+            PublishResult::Failed => failed.inc(),
         }
     }
 
-    pub(super) fn received(&self, broker: Broker, result: Receiving) {
+    pub(super) fn received(&self, broker: BrokerKind, result: Receiving) {
         let [rabbitmq, sqs] = &self.received;
         let [accepted, duplicate, late, malformed] = match broker {
-            Broker::RabbitMq => rabbitmq,
-            Broker::Sqs => sqs,
+            BrokerKind::RabbitMq => rabbitmq,
+            BrokerKind::Sqs => sqs,
         };
         match result {
             Receiving::Accepted => accepted.inc(),
