@@ -27,6 +27,10 @@ use tokio_util::sync::CancellationToken;
 /// How long anything may take that is to happen.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
+/// How many sagas are asked after at a time. A thousand that ask again and again would leave no CPU
+/// to what they wait for.
+const ASKING_MAX: usize = 16;
+
 /// What is bought: three steps in three commands of one queue.
 pub(crate) const ORDER: &str = "
 name: order
@@ -171,8 +175,11 @@ impl Scene {
     /// What is wrong with what the participants saw, of sagas that all ended.
     pub(crate) async fn nothing_is_wrong(&self, sagas: &[String]) {
         let api = self.api();
-        let ends = sagas.iter().map(|id| async { api.settled(id, LONG).await });
-        let ends = futures_util::future::join_all(ends).await;
+        let ends = sagas.iter().map(|id| api.settled(id, LONG));
+        let ends: Vec<Value> = futures_util::stream::iter(ends)
+            .buffered(ASKING_MAX)
+            .collect()
+            .await;
         let mut wrong = self.ledger.violations();
         for (id, end) in sagas.iter().zip(&ends) {
             let status = end["status"].as_str().unwrap_or_default();
