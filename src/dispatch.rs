@@ -123,6 +123,11 @@ impl PublishResult {
     }
 }
 
+/// An outcome that the participant said nothing of, by its code and a sentence.
+fn transient(code: &str, message: String) -> Outcome {
+    Outcome::transient(StepError::new(code, message))
+}
+
 /// Whoever counts what brokers are given.
 #[derive(Clone)]
 pub struct OnPublished(Arc<dyn Fn(BrokerKind, PublishResult) + Send + Sync>);
@@ -420,8 +425,7 @@ impl Dispatcher {
     pub async fn send(&self, pass: Pass, attempt: &Attempt, now: Timestamp) -> Sent {
         let Some(reached) = self.participants.get(&*attempt.participant) else {
             let why = format!("no participant {} is configured", attempt.participant);
-            let error = StepError::new("participant_unknown", why);
-            return Sent::Ended(Outcome::transient(error));
+            return Sent::Ended(transient("participant_unknown", why));
         };
         let begun = (!pass.is_free()).then(Instant::now);
         let deadline = self.deadline(attempt, now);

@@ -10,6 +10,8 @@ mod advance;
 mod audit;
 mod awaited;
 mod backlog;
+#[cfg(test)]
+mod bed;
 pub mod callbacks;
 mod calls;
 pub mod catalogue;

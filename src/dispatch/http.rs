@@ -14,7 +14,7 @@ use super::answer::{self, Body};
 use super::client::Client;
 use super::request::Origin;
 use super::watched::BeforeAnswer;
-use super::{Attempt, DispatchError, Sent};
+use super::{Attempt, DispatchError, Sent, transient};
 
 /// How a participant is reached, with everything that does not change made ready.
 #[derive(Debug)]
@@ -128,10 +128,6 @@ impl HttpParticipant {
             )
         }
     }
-}
-
-fn transient(code: &str, message: String) -> Outcome {
-    Outcome::transient(StepError::new(code, message))
 }
 
 /// Reads the body, as far as it may go. One that says that it is too long is not even begun.

@@ -11,9 +11,9 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::queue::command;
-use super::{Attempt, Sent};
+use super::{Attempt, Sent, transient};
 use crate::message::{Command, ReplyOutcome};
-use crate::saga::{Outcome, StepError, Timestamp};
+use crate::saga::{Outcome, Timestamp};
 
 /// A participant as a function: it takes a command and says what came of it. It has the duties that
 /// every participant has (participants.md), the same command may come more than once.
@@ -93,6 +93,6 @@ impl LocalParticipant {
     }
 
     fn transient(&self, code: &str, what: &str) -> Outcome {
-        Outcome::transient(StepError::new(code, format!("{} {what}", self.name)))
+        transient(code, format!("{} {what}", self.name))
     }
 }

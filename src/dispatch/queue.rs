@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use super::broker::{Broker, Outgoing, Published};
-use super::{Attempt, OnPublished, PublishResult, Sent};
+use super::{Attempt, OnPublished, PublishResult, Sent, transient};
 use crate::config::QueueTransport;
 use crate::definition::request::Target;
 use crate::message::{COMMAND_TYPE, Command};
@@ -159,8 +159,4 @@ pub(super) fn command(
             .clone()
             .unwrap_or_else(|| "null".to_owned()),
     }
-}
-
-fn transient(code: &str, message: String) -> Outcome {
-    Outcome::transient(StepError::new(code, message))
 }

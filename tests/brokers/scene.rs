@@ -1,7 +1,7 @@
 //! A coordinator that reaches its participants over RabbitMQ, and participants that keep a ledger.
 
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use amends::config::BrokerUrl;
 use amends::definition::request::Phase;
@@ -175,7 +175,11 @@ impl Scene {
     /// What is wrong with what the participants saw, of sagas that all ended.
     pub(crate) async fn nothing_is_wrong(&self, sagas: &[String]) {
         let api = self.api();
-        let ends = sagas.iter().map(|id| api.settled(id, LONG));
+        let begun = Instant::now();
+        let left = || LONG.saturating_sub(begun.elapsed());
+        let ends = sagas
+            .iter()
+            .map(|id| async move { api.settled(id, left()).await });
         let ends: Vec<Value> = futures_util::stream::iter(ends)
             .buffered(ASKING_MAX)
             .collect()

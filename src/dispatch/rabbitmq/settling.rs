@@ -77,10 +77,10 @@ impl Unsettled {
         } else {
             BTreeSet::new()
         };
-        self.due = match (self.ahead.is_empty(), self.due) {
-            (true, _) => None,
-            (false, Some(due)) if upto.is_none() => Some(due),
-            (false, _) => Some(now + AHEAD),
+        self.due = if self.ahead.is_empty() {
+            None
+        } else {
+            self.due.or(Some(now + AHEAD))
         };
         Words { upto, single }
     }
@@ -186,6 +186,18 @@ mod tests {
         assert_eq!(bed.done(&[]), (None, vec![2, 3]));
         assert_eq!(bed.unsettled.due(), None);
         assert_eq!(bed.done(&[1]), (Some(1), vec![]));
+    }
+
+    #[test]
+    fn what_waits_does_so_no_longer_because_others_before_it_are_settled() {
+        let mut bed = Bed::with(&[1, 2, 3, 4]);
+        assert_eq!(bed.done(&[4]), (None, vec![]));
+        let due = bed.unsettled.due().unwrap();
+        bed.now = due - Duration::from_millis(1);
+        assert_eq!(bed.done(&[1]), (Some(1), vec![]));
+        assert_eq!(bed.unsettled.due(), Some(due));
+        bed.now = due;
+        assert_eq!(bed.done(&[2]), (Some(2), vec![4]));
     }
 
     #[test]

@@ -8,16 +8,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::definition::Surroundings;
-use crate::dispatch::Dispatcher;
 use crate::dispatch::broker::{Broker, BrokerHealth, Delivery, Published};
-use crate::engine::catalogue::Catalogue;
-use crate::engine::{EngineParts, EngineSettings};
+use crate::engine::bed;
 use crate::saga::{SagaId, Timestamp};
-use crate::store::{
-    AuditEntry, AuditFilter, DatabaseSettings, NewDeadLetter, ReplicaInfo, Store, Transport,
-};
-use crate::telemetry::{Metrics, Traces};
+use crate::store::{AuditEntry, AuditFilter, NewDeadLetter, Transport};
 
 fn letter(message: &str, headers: Value) -> DeadLetter {
     let uuid = "0198c7c4-aaaa-7000-8000-000000000000".parse().unwrap();
@@ -174,49 +168,16 @@ impl Broker for Told {
 
 /// An engine with that broker, and its database.
 struct Bed {
-    engine: Engine,
-    store: Store,
+    base: bed::Bed,
     broker: Arc<Told>,
-    _directory: tempfile::TempDir,
 }
 
 impl Bed {
     async fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}", directory.path().join("amends.db").display());
-        let store = Store::connect(&DatabaseSettings { url, pool: 2 })
-            .await
-            .unwrap();
-        store.migrate().await.unwrap();
-        let nothing = directory.path().join("sagas");
-        let surroundings = Surroundings::default();
-        let catalogue = Catalogue::load(&store, &nothing, &surroundings);
         let broker = Arc::new(Told::default());
-        let engine = Engine::launch(EngineParts {
-            store: store.clone(),
-            dispatcher: Dispatcher::with_brokers(vec![Arc::<Told>::clone(&broker)]),
-            catalogue: catalogue.await.unwrap().0,
-            settings: EngineSettings {
-                shards: 1,
-                lease_ms: 10_000,
-                active_sagas_max: 1,
-                drain_timeout: Duration::from_secs(1),
-                replica: ReplicaInfo {
-                    address: String::new(),
-                    version: String::new(),
-                    role: "active".to_owned(),
-                },
-            },
-            metrics: Arc::new(Metrics::silent().unwrap()),
-            traces: Traces::off(),
-            callbacks: None,
-        });
-        Self {
-            engine,
-            store,
-            broker,
-            _directory: directory,
-        }
+        let brokers: Vec<Arc<dyn Broker>> = vec![Arc::<Told>::clone(&broker)];
+        let base = bed::Bed::new(brokers, &[]).await;
+        Self { base, broker }
     }
 
     async fn kept(&self, transport: Transport) -> DeadLetterId {
@@ -236,7 +197,12 @@ impl Bed {
             headers: &headers,
             redelivered: false,
         };
-        self.store.keep_dead_letter(&letter).await.unwrap().id()
+        self.base
+            .store
+            .keep_dead_letter(&letter)
+            .await
+            .unwrap()
+            .id()
     }
 
     async fn replay(&self, id: DeadLetterId) -> Result<DeadLetter, DeadLetterError> {
@@ -244,11 +210,11 @@ impl Bed {
             name: "ann".to_owned(),
             remote: None,
         };
-        self.engine.replay_dead_letter(id, actor).await
+        self.base.engine.replay_dead_letter(id, actor).await
     }
 
     async fn letter(&self, id: DeadLetterId) -> DeadLetter {
-        self.store.dead_letter(id).await.unwrap().unwrap()
+        self.base.store.dead_letter(id).await.unwrap().unwrap()
     }
 
     async fn replays_told(&self) -> Vec<AuditEntry> {
@@ -256,7 +222,7 @@ impl Bed {
             actions: vec![AuditAction::DeadLetterReplayed],
             ..AuditFilter::default()
         };
-        self.store.audit(&filter, None, 10).await.unwrap()
+        self.base.store.audit(&filter, None, 10).await.unwrap()
     }
 }
 
@@ -314,7 +280,7 @@ async fn a_letter_is_replayed_once_its_broker_has_it() {
         matches!(error, DeadLetterError::NotReplayable(_)),
         "{error:?}"
     );
-    bed.engine.drain().await;
+    bed.base.engine.drain().await;
 }
 
 #[tokio::test]
@@ -333,7 +299,7 @@ async fn a_replay_goes_on_when_its_caller_has_left() {
     assert_eq!(bed.letter(id).await.status, DeadLetterStatus::Open);
     bed.broker.answer(Published::Confirmed);
     // A drain waits for what was begun.
-    bed.engine.drain().await;
+    bed.base.engine.drain().await;
     assert_eq!(bed.letter(id).await.status, DeadLetterStatus::Replayed);
     assert_eq!(bed.replays_told().await.len(), 1);
 }
@@ -345,5 +311,5 @@ async fn a_broker_that_does_not_answer_is_away() {
     let error = bed.replay(id).await.unwrap_err();
     assert!(matches!(error, DeadLetterError::BrokerAway(_)), "{error:?}");
     assert_eq!(bed.letter(id).await.status, DeadLetterStatus::Open);
-    bed.engine.drain().await;
+    bed.base.engine.drain().await;
 }
