@@ -3,7 +3,8 @@
 //! how to read what it prints.
 //!
 //! Everything that has CPU and memory of its own to be read is a process of its own: the
-//! participants, the proxy and the relay are this binary again, in another role; the coordinator is `amends`.
+//! participants, the proxy and the relay are this binary again, in another role; the coordinator is
+//! `amends`.
 
 mod arguments;
 mod broker;
